@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from adverb.schema import Recipe
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -78,12 +80,16 @@ class Phase:
 class Objective:
     """Base of every algorithm. Subclasses fill the attributes in `__init__` and define the methods."""
 
+    recipe: Recipe  # with everything that was left open resolved; recorded with the run
     networks: dict[str, nn.Module]  # everything that is trained and checkpointed
     averaged: tuple[str, ...] = ()  # the networks of which the engine keeps an exponential moving average
     optimizers: dict[str, torch.optim.Optimizer]
     phases: list[Phase]
     headline: tuple[str, ...] = ()  # the metrics the progress bar shows
-    best: tuple[str, str] | None = None  # (metric of evaluate(), "min" | "max") that picks model/best
+    best: tuple[str, str] | None = None  # (metric of evaluate(), "min" | "max") that picks best/
+    unit: str = "rows"  # what the progress bar counts per second
+    units_per_step: int = 0
+    flops_per_step: float | None = None  # for utilisation, where it is known
 
     def batch(self, index: int, start: int, stop: int) -> Any:
         """Rows [start, stop) of the index-th whole batch: a pure function, on the CPU (the engine moves it)."""
@@ -96,17 +102,24 @@ class Objective:
         """The EMA's decay per step, in [0, 1)."""
         return 0.999
 
-    def evaluate(self, networks: dict[str, nn.Module], folder: Path | None) -> dict[str, float]:
+    def evaluate(self, networks: dict[str, nn.Module], folder: Path, step: int, final: bool) -> dict[str, float]:
         """Measure `networks` (averaged where an average is kept), in eval mode, without gradients.
 
-        folder: where to write samples or errors to look at; None on workers other than the first.
-        Must not depend on, or change, any state of the training.
+        folder: the run's samples/, to write what is worth looking at. final: the last one, worth more samples.
+        Runs on the first worker only; must not change any state of the training.
         """
         raise NotImplementedError
 
     def save(self, networks: dict[str, nn.Module], folder: Path) -> None:
         """Write a complete model that `adverb.load` opens: weights, config, tokenizer."""
         raise NotImplementedError
+
+    def state(self) -> dict[str, Any]:
+        """What else a checkpoint needs (tensors, numbers, strings), for `load_state`."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        pass
 
     def plan(self) -> dict[str, str]:
         """Lines for `--dry-run`: what it would train on what, in words."""

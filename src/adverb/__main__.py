@@ -1,0 +1,3 @@
+from adverb.cli import main
+
+main()

@@ -1,0 +1,417 @@
+"""The training loop, the same for every objective: workers, precision, accumulation, averages, checkpoints.
+
+The loop knows no algorithm. It asks an `Objective` for batches by index and for phases, each a loss for one
+optimiser, and makes every step a pure function of weights, optimiser state and step number. That is why a run
+that is killed at any moment and resumed equals, on the CPU to the last bit, the run that was not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import signal
+import time
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from adverb import machine
+from adverb.errors import UserError
+from adverb.objectives.base import Draw, Objective, Phase
+from adverb.progress import Progress
+from adverb.run import Run
+from adverb.schema import Train
+
+PATIENCE = 20  # steps in a row with a loss or gradient that is not finite, before the run is given up
+ROWS_LOGGED = 300  # lines of metrics.jsonl in a whole run, about
+
+
+@dataclass
+class Context:
+    """Where a run computes: device, precision, and which of how many workers this is."""
+
+    device: torch.device
+    bf16: bool = False
+    compile: bool = False
+    rank: int = 0
+    world: int = 1
+
+    @classmethod
+    def create(cls, train: Train) -> Context:
+        from accelerate import PartialState  # slow to import, and not needed to validate a recipe
+
+        state = PartialState(cpu=train.device == "cpu")
+        device = state.device if state.num_processes > 1 else machine.pick_device(train.device)
+        if train.precision == "auto":
+            bf16 = machine.peaks(device).bf16_profits
+        else:
+            bf16 = train.precision == "bf16"
+        return cls(device, bf16, False, state.process_index, state.num_processes)
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    @property
+    def precision(self) -> str:
+        return "bf16" if self.bf16 else "fp32"
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        if not self.bf16:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    def average_gradients(self, parameters: list[nn.Parameter]) -> None:
+        """Replace every worker's gradients by their mean: one flat all-reduce, safe with double backward."""
+        if self.world == 1:
+            return
+        grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
+        flat = torch.cat([g.flatten() for g in grads])
+        torch.distributed.all_reduce(flat)
+        flat /= self.world
+        for p, piece in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+            p.grad = piece.view_as(p)
+
+    def agree(self, *values: float) -> list[float]:
+        """The first worker's values, on all of them."""
+        if self.world == 1:
+            return list(values)
+        shared = torch.tensor(values, dtype=torch.float64)
+        if self.device.type == "cuda":
+            shared = shared.to(self.device)
+        torch.distributed.broadcast(shared, src=0)
+        return shared.tolist()
+
+    def wait(self) -> None:
+        if self.world > 1:
+            torch.distributed.barrier()
+
+
+class Clock:
+    """How far the run is, by steps, by minutes, or by whichever budget runs out first."""
+
+    def __init__(self, train: Train, elapsed: float = 0.0):
+        self.steps, self.minutes = train.steps, train.minutes
+        self.started = time.perf_counter() - elapsed
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training, over all resumptions."""
+        return time.perf_counter() - self.started
+
+    def progress(self, step: int) -> float:
+        by_steps = step / self.steps if self.steps else 0.0
+        by_time = self.elapsed / (60 * self.minutes) if self.minutes else 0.0
+        return min(1.0, max(by_steps, by_time))
+
+
+class Engine:
+    def __init__(self, objective: Objective, run: Run | None, context: Context, progress: Progress | None = None):
+        self.objective, self.run, self.context = objective, run, context
+        self.train_spec, self.seed = objective.recipe.train, objective.recipe.seed
+        self.bar = progress or Progress(enabled=False)
+        for network in objective.networks.values():
+            network.to(context.device).train()
+        self.averages = {name: _frozen_copy(objective.networks[name]) for name in objective.averaged}
+        self.parameters = {
+            phase.name: [p for group in objective.optimizers[phase.name].param_groups for p in group["params"]]
+            for phase in objective.phases
+        }
+        self.batches_per_step = sum(phase.repeats for phase in objective.phases)
+        self.step, self.evaluated, self.best_value = 0, 0, None
+        self.bad_steps = 0
+        self.window: dict[str, list] = defaultdict(lambda: [0.0, 0])  # metric -> [sum, count] since the last log row
+        self.clock = Clock(self.train_spec)
+        self.stopped_by: str | None = None
+        self.feeder = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self.ahead: tuple[tuple, Any] | None = None
+
+        self.batch_size = self.train_spec.batch_size
+        share = context.world * self.train_spec.accumulate
+        if self.batch_size % share:
+            raise UserError(
+                f"train.batch_size={self.batch_size} can't be shared evenly: "
+                f"{context.world} workers × train.accumulate={self.train_spec.accumulate}"
+            )
+        self.rows = self.batch_size // share
+
+    # -- the loop
+
+    def train(self) -> str:
+        """Run to the end of the budget. Returns "done", or the name of the signal that stopped it."""
+        with _signals(self):
+            self._loop()
+        self.feeder.shutdown(wait=False, cancel_futures=True)
+        return self.stopped_by or "done"
+
+    def _loop(self) -> None:
+        spec, context = self.train_spec, self.context
+        self.clock = Clock(spec, elapsed=self.clock.elapsed if self.step else 0.0)
+        last_log = last_save = self.clock.elapsed
+        steps_logged = self.step
+        log_every = max(1, spec.steps // ROWS_LOGGED) if spec.steps else None
+        while True:
+            progress, stop = context.agree(self.clock.progress(self.step), float(self.stopped_by is not None))
+            if progress >= 1.0 or stop:
+                break
+            self.one_step(progress)
+            progress, now = context.agree(self.clock.progress(self.step), self.clock.elapsed)
+            due = self.step % log_every == 0 if log_every else now - last_log > 60 * spec.minutes / ROWS_LOGGED
+            if due or progress >= 1.0:
+                self._log(progress, (self.step - steps_logged) / max(now - last_log, 1e-9))
+                last_log, steps_logged = now, self.step
+            self.bar.update(progress, self.clock.elapsed)
+            if int(progress * spec.evaluations) > self.evaluated and progress < 1.0:
+                self.evaluated = int(progress * spec.evaluations)
+                self._evaluate(final=False)
+                self._save()
+                last_save, last_log = self.clock.elapsed, last_log + self.clock.elapsed - now
+            elif now - last_save > 60 * spec.checkpoint_minutes:
+                self._save()
+                last_save = self.clock.elapsed
+        if not stop:
+            self._evaluate(final=True)
+        self._save()
+
+    def one_step(self, progress: float) -> None:
+        """Every phase once, as often as it repeats, and the averages."""
+        self.objective.schedule(progress, self.step)
+        batch_of_step = 0
+        for phase in self.objective.phases:
+            for repeat in range(phase.repeats):
+                self._phase(phase, repeat, self.step * self.batches_per_step + batch_of_step)
+                batch_of_step += 1
+        decay = self.objective.average_decay(progress, self.step)
+        for name, average in self.averages.items():
+            _lerp(average, self.objective.networks[name], 1 - decay)
+        self.step += 1
+
+    def _phase(self, phase: Phase, repeat: int, index: int) -> None:
+        parameters, optimizer = self.parameters[phase.name], self.objective.optimizers[phase.name]
+        for others in self.parameters.values():
+            for p in others:
+                p.requires_grad_(False)  # what this phase does not train needs no gradient: a third of a GAN's G step
+        for p in parameters:
+            p.requires_grad_(True)
+        optimizer.zero_grad(set_to_none=True)
+        accumulate = self.train_spec.accumulate
+        for micro in range(accumulate):
+            start = (self.context.rank * accumulate + micro) * self.rows
+            key = (self.seed, self.step, phase.name, repeat)
+            draw = Draw(key, self.batch_size, start, start + self.rows, self.context.device)
+            torch.manual_seed(hash((*key[:2], index, start)))  # for dropout: different for every row block
+            batch = self._batch(index, micro)
+            with self.context.autocast():
+                loss, metrics = phase.loss(batch, draw)
+            (loss / accumulate).backward()
+            for name, value in metrics.items():
+                entry = self.window[name]
+                entry[0] = entry[0] + value.detach()
+                entry[1] += 1
+        self.context.average_gradients(parameters)
+        grads = [p.grad for p in parameters if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(grads)
+        if not torch.isfinite(norm):
+            self._skip(phase)
+            return
+        self.bad_steps = 0
+        self.window[f"{phase.name}_grad_norm"][0] += norm.detach()
+        self.window[f"{phase.name}_grad_norm"][1] += 1
+        if self.train_spec.clip:
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.train_spec.clip, norm)
+        optimizer.step()
+
+    def _skip(self, phase: Phase) -> None:
+        """A gradient with a NaN never reaches the weights; a run of them ends the training, checkpoints whole."""
+        self.bad_steps += 1
+        self.window["skipped"][0] += 1.0
+        self.window["skipped"][1] = 1
+        if self.bad_steps >= PATIENCE:
+            where = f" The last checkpoint in {self.run.path} is whole." if self.run else ""
+            raise UserError(
+                f"the {phase.name}'s gradient was not finite {PATIENCE} times in a row, up to step {self.step}: "
+                f"lower optim.lr, or set train.precision=fp32.{where}"
+            )
+
+    def _batch(self, index: int, micro: int) -> Any:
+        """This worker's rows of batch `index`; the next rows are fetched in the background meanwhile."""
+        from accelerate.utils import send_to_device
+
+        accumulate = self.train_spec.accumulate
+
+        def fetch(index: int, micro: int):
+            start = (self.context.rank * accumulate + micro) * self.rows
+            return self.objective.batch(index, start, start + self.rows)
+
+        if self.ahead and self.ahead[0] == (index, micro):
+            batch = self.ahead[1].result()
+        else:
+            batch = fetch(index, micro)
+        following = (index, micro + 1) if micro + 1 < accumulate else (index + 1, 0)
+        self.ahead = (following, self.feeder.submit(fetch, *following))
+        return send_to_device(batch, self.context.device, non_blocking=True)
+
+    # -- looking and keeping
+
+    def current(self) -> dict[str, nn.Module]:
+        """The networks to judge and to save: the averages where there are any."""
+        return {**self.objective.networks, **self.averages}
+
+    def _log(self, progress: float, steps_per_second: float) -> None:
+        means = {name: total / count for name, (total, count) in sorted(self.window.items()) if count}
+        self.window.clear()
+        row = {name: _number(self._mean_over_workers(value)) for name, value in means.items()}
+        if not self.context.is_main:
+            return
+        rate = self.objective.units_per_step * steps_per_second
+        row |= {f"{self.objective.unit}_per_second": round(rate, 1)}
+        if self.objective.flops_per_step:
+            peak = machine.peaks(self.context.device)
+            row["mfu"] = self.objective.flops_per_step * steps_per_second / getattr(peak, self.context.precision)
+        self._write(row, progress)
+        self.bar.show(row, rate, self.objective.unit, self.objective.headline)
+
+    def _mean_over_workers(self, value: Tensor | float) -> Tensor | float:
+        if self.context.world == 1:
+            return value
+        value = torch.as_tensor(value, dtype=torch.float32, device=self.context.device).clone()
+        torch.distributed.all_reduce(value)
+        return value / self.context.world
+
+    def _write(self, row: dict[str, float], progress: float) -> None:
+        head = {"step": self.step, "progress": round(progress, 5), "seconds": round(self.clock.elapsed, 2)}
+        if self.run is None:
+            return
+        self.run.log(head | row)
+        if self.writer:
+            for name, value in row.items():
+                self.writer.add_scalar(name, value, self.step)
+
+    @property
+    def writer(self):
+        """TensorBoard's writer, opened at the first use; events after a checkpoint that is resumed are purged."""
+        if not hasattr(self, "_writer"):
+            self._writer = None
+            if self.run is not None and self.context.is_main:
+                with contextlib.suppress(ImportError):
+                    from torch.utils.tensorboard import SummaryWriter
+
+                    self._writer = SummaryWriter(str(self.run.path / "tensorboard"), purge_step=self.step)
+        return self._writer
+
+    def _evaluate(self, final: bool) -> None:
+        if self.context.is_main and self.run is not None:
+            self.bar.note("evaluating")
+            networks = self.current()
+            for network in networks.values():
+                network.eval()
+            self.run.samples.mkdir(parents=True, exist_ok=True)
+            with torch.no_grad():
+                metrics = self.objective.evaluate(networks, self.run.samples, self.step, final)
+            for network in self.objective.networks.values():
+                network.train()
+            self._write({f"eval/{k}": _number(v) for k, v in metrics.items()}, self.clock.progress(self.step))
+            self.run.replace_folder("model", lambda folder: self.objective.save(networks, folder))
+            if self._is_best(metrics):
+                self.run.replace_folder("best", lambda folder: self.objective.save(networks, folder))
+            self.bar.evaluated(self.step, metrics)
+        self.context.wait()
+
+    def _is_best(self, metrics: dict[str, float]) -> bool:
+        if self.objective.best is None:
+            return False
+        name, direction = self.objective.best
+        value = float(metrics[name]) * (1 if direction == "min" else -1)
+        if self.best_value is None or value < self.best_value:
+            self.best_value = value
+            return True
+        return False
+
+    # -- the whole state
+
+    def state(self) -> dict[str, Any]:
+        objective = self.objective
+        return {
+            "step": self.step,
+            "elapsed": self.clock.elapsed,
+            "evaluated": self.evaluated,
+            "best_value": self.best_value,
+            "window": {name: [_number(total), count] for name, (total, count) in self.window.items()},
+            "networks": {name: network.state_dict() for name, network in objective.networks.items()},
+            "averages": {name: network.state_dict() for name, network in self.averages.items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in objective.optimizers.items()},
+            "objective": objective.state(),
+        }
+
+    def _save(self) -> None:
+        if self.context.is_main and self.run is not None:
+            self.run.save_checkpoint(self.state(), self.step)
+            if self._writer_is_open():
+                self._writer.flush()
+        self.context.wait()
+
+    def _writer_is_open(self) -> bool:
+        return getattr(self, "_writer", None) is not None
+
+    def resume(self) -> bool:
+        """Load the newest checkpoint, if there is one, and drop what was logged after it."""
+        state = self.run.load_checkpoint()
+        if state is None:
+            if self.context.is_main:
+                self.run.rewind_metrics(0)
+            self.context.wait()
+            return False
+        for name, network in self.objective.networks.items():
+            network.load_state_dict(state["networks"][name])
+        for name, network in self.averages.items():
+            network.load_state_dict(state["averages"][name])
+        for name, optimizer in self.objective.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.objective.load_state(state["objective"])
+        self.step, self.evaluated, self.best_value = state["step"], state["evaluated"], state["best_value"]
+        self.window.update(state["window"])
+        self.clock = Clock(self.train_spec, elapsed=state["elapsed"])
+        if self.context.is_main:
+            self.run.rewind_metrics(self.step)
+        self.context.wait()
+        return True
+
+
+def _number(value: Tensor | float) -> float:
+    return float(value)
+
+
+def _frozen_copy(network: nn.Module) -> nn.Module:
+    return copy.deepcopy(network).requires_grad_(False).eval()
+
+
+@torch.no_grad()
+def _lerp(average: nn.Module, live: nn.Module, weight: float) -> None:
+    """average += weight · (live - average); buffers (batch statistics) are copied."""
+    torch._foreach_lerp_(list(average.parameters()), list(live.parameters()), weight)
+    for a, b in zip(average.buffers(), live.buffers(), strict=True):
+        a.copy_(b)
+
+
+@contextlib.contextmanager
+def _signals(engine: Engine):
+    """The first SIGINT or SIGTERM ends the run after the current step, with a checkpoint; a second one at once."""
+
+    def stop(number, frame):
+        engine.stopped_by = signal.Signals(number).name
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+    try:
+        old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not in the main thread: the caller's business
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

@@ -1,0 +1,16 @@
+"""The algorithms, one file each. `build` is the only place that knows which class a recipe's objective names."""
+
+from __future__ import annotations
+
+from adverb.objectives.base import Objective
+from adverb.schema import Recipe
+
+
+def build(recipe: Recipe, context, console) -> Objective:
+    """The objective of a recipe, with its data loaded and its networks made."""
+    match recipe.objective:
+        case "gan":
+            from adverb.objectives.gan import Gan
+
+            return Gan(recipe, context, console)
+    raise AssertionError(recipe.objective)  # the schema knows no other

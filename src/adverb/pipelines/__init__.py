@@ -1,0 +1,38 @@
+"""From a saved model to answers and samples. `load` finds out what kind of model a folder holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from adverb.errors import UserError
+
+
+def load(model: str | Path):
+    """The model in a run folder, a saved folder, or on a hub, as an object with the verbs that make sense for it.
+
+    A generator: `.generate`, `.interpolate`. Raises UserError where nothing can be opened.
+    """
+    folder = model_folder(model)
+    try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except (OSError, ValueError):
+        raise UserError(f"{model} is not a model: no readable config.json in it") from None
+    if kind == "adverb-generator":
+        from adverb.pipelines.generator import Generator
+
+        return Generator.load(folder)
+    raise UserError(f"{folder} holds a model of type {kind!r}, which adverb does not know")
+
+
+def model_folder(model: str | Path) -> Path:
+    """A run's best model (its last where none was best yet), or the folder itself."""
+    path = Path(model)
+    if (path / "recipe.yaml").is_file():
+        for name in ("best", "model"):
+            if (path / name / "config.json").is_file():
+                return path / name
+        raise UserError(f"the run {path} has no model yet: it is written at the first evaluation")
+    if not path.is_dir():
+        raise UserError(f"no model at {path}: expected a run folder or a saved model")
+    return path

@@ -1,0 +1,157 @@
+"""A run folder on disk: recipe, model, checkpoints, metrics. Every write is atomic; a kill leaves whole files."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from adverb.errors import UserError
+
+KEPT_CHECKPOINTS = 2
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """`write(beside)`, flush to disk, then rename over `path`: readers see the old file or the new, never a part.
+
+    Raises UserError when the disk is full; `path` is then as it was.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(beside)
+        with open(beside, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError
+        beside.unlink(missing_ok=True)
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or shutil.disk_usage(path.parent).free < 2**20
+        if full or isinstance(error, OSError):
+            what = "the disk is full" if full else error.strerror
+            raise UserError(f"can't write {path}: {what}. What was written before is whole.") from None
+        raise
+
+
+class Run:
+    """A run folder. `Run.create` makes one, `Run(path)` opens one."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples"
+
+    @classmethod
+    def create(cls, recipe_yaml: str, name: str, out: str | Path | None) -> Run:
+        """A new folder with its recipe: `out`, or the next free runs/NAME-0001. Raises UserError if `out` has a run."""
+        if out is None:
+            out = cls._next(name)
+        run = cls(out)
+        if run.exists():
+            raise UserError(f"{run.path} already holds a run: go on with it by --resume, or name another --out")
+        run.write_text("recipe.yaml", recipe_yaml)
+        return run
+
+    @staticmethod
+    def _next(name: str, parent: Path = Path("runs")) -> Path:
+        taken = [int(p.name[len(name) + 1 :]) for p in parent.glob(f"{name}-*") if p.name[len(name) + 1 :].isdigit()]
+        return parent / f"{name}-{max(taken, default=0) + 1:04d}"
+
+    @classmethod
+    def newest(cls, name: str, parent: Path = Path("runs")) -> Run | None:
+        """The last numbered run of a recipe, for `--resume` without `--out`."""
+        found = sorted(p for p in parent.glob(f"{name}-*") if p.name[len(name) + 1 :].isdigit() and cls(p).exists())
+        return cls(found[-1]) if found else None
+
+    def exists(self) -> bool:
+        return (self.path / "recipe.yaml").is_file()
+
+    def recipe(self) -> dict[str, Any]:
+        return yaml.safe_load((self.path / "recipe.yaml").read_text(encoding="utf-8"))
+
+    def write_text(self, name: str, text: str) -> None:
+        write_atomically(self.path / name, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+    # -- metrics: one JSON object a line; the line of step N is written before the checkpoint of step N
+
+    def log(self, row: dict[str, Any]) -> None:
+        with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """All rows; a last line torn by a kill is left out."""
+        try:
+            lines = (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+        rows = []
+        for line in lines:
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                break
+        return rows
+
+    def rewind_metrics(self, step: int) -> None:
+        """Drop what was logged after `step`, which will be trained, and logged, again."""
+        kept = [json.dumps(row) + "\n" for row in self.metrics() if row["step"] <= step]
+        self.write_text("metrics.jsonl", "".join(kept))
+
+    # -- checkpoints: the whole state, the newest two kept
+
+    def save_checkpoint(self, state: dict[str, Any], step: int) -> None:
+        folder = self.path / "checkpoints"
+        write_atomically(folder / f"step-{step:09d}.pt", lambda beside: torch.save(state, beside))
+        for old in self._checkpoints()[:-KEPT_CHECKPOINTS]:
+            old.unlink(missing_ok=True)
+        for torn in folder.glob(".step-*"):
+            torn.unlink(missing_ok=True)
+
+    def _checkpoints(self) -> list[Path]:
+        return sorted((self.path / "checkpoints").glob("step-*.pt"))
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """The newest whole state, on the CPU; None when there is none yet."""
+        for path in reversed(self._checkpoints()):
+            try:
+                return torch.load(path, map_location="cpu", weights_only=True)
+            except (RuntimeError, EOFError, OSError):
+                continue  # damaged by something other than adverb: the one before it is as good a start
+        return None
+
+    def replace_folder(self, name: str, fill: Callable[[Path], None]) -> None:
+        """Fill a folder beside, then move its files over the old ones one by one, each atomically.
+
+        Only the weights differ between two versions of a model, so that a kill in between leaves a whole model.
+        """
+        beside = self.path / f".{name}.new"
+        shutil.rmtree(beside, ignore_errors=True)
+        try:
+            beside.mkdir(parents=True)
+            fill(beside)
+        except OSError as error:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise UserError(f"can't write {self.path / name}: {error.strerror}. What was written before is whole.") from None
+        target = self.path / name
+        for source in sorted(p for p in beside.rglob("*") if p.is_file()):
+            place = target / source.relative_to(beside)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with open(source, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(source, place)
+        shutil.rmtree(beside)

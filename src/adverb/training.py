@@ -1,0 +1,188 @@
+"""From a recipe to a run: builds the objective, hands it to the engine, writes the report."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from adverb import recipe as recipes
+from adverb.errors import UserError
+from adverb.progress import Progress, duration
+from adverb.run import Run
+from adverb.schema import Recipe
+
+
+def train(
+    recipe: str,
+    data: str | Path | None = None,
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    quiet: bool = True,
+    **overrides: Any,
+) -> Run:
+    """Train and return the run.
+
+    recipe: a shipped recipe's name, a YAML file, or (with resume) a run folder.
+    data: what to train on; the recipe's `data.path`.
+    overrides: sections as mappings, `train={"steps": 1000}, optim={"lr": 3e-4}`, or dotted keys.
+    Raises UserError for anything the caller can mend.
+    """
+    console = Console(quiet=quiet)
+    return start(recipe, _flat(overrides), data=data, out=out, resume=resume, console=console)[0]
+
+
+def start(
+    name: str,
+    overrides: dict[str, Any] | list[str],
+    *,
+    data: str | Path | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    console: Console,
+) -> tuple[Run, str]:
+    """What `train` and the command line share. Returns the run and "done", or the signal that stopped it."""
+    overrides = recipes.parse_overrides(overrides)
+    if data is not None:
+        overrides["data.path"] = str(data)
+    spec, run = _open(name, overrides, out, resume)
+
+    from adverb.engine import Context, Engine  # torch is imported here, after the recipe has proved valid
+    from adverb.objectives import build
+
+    context = Context.create(spec.train)
+    if not context.is_main:
+        console = Console(quiet=True)
+    objective = build(spec, context, console)
+    with Progress(console) as bar:
+        if run is None:
+            folder = _create(objective.recipe, out) if context.is_main else None
+            run = Run(_share_path(folder.path if folder else None, context))
+        engine = Engine(objective, run, context, bar)
+        resumed = engine.resume() if resume else False
+        _say_what(console, objective, context, run, engine.step if resumed else 0)
+        ended = engine.train()
+    if context.is_main:
+        _finish(run, objective, ended, engine.clock.elapsed, console)
+    context.wait()
+    return run, ended
+
+
+def dry_run(name: str, overrides: list[str], *, data: str | None, console: Console) -> None:
+    """Print the plan; time a few real steps in memory; write nothing."""
+    from rich.table import Table
+
+    overrides = recipes.parse_overrides(overrides)
+    if data is not None:
+        overrides["data.path"] = str(data)
+    spec = recipes.load(name, overrides)
+
+    from adverb.engine import Context, Engine
+    from adverb.objectives import build
+
+    context = Context.create(spec.train)
+    objective = build(spec, context, console)
+    engine = Engine(objective, None, context)
+    engine.one_step(0.0)  # the first step sets things up and is not typical
+    seconds = []
+    while len(seconds) < 3 or (sum(seconds) < 3 and len(seconds) < 20):
+        start = time.perf_counter()
+        engine.one_step(0.0)
+        _synchronise(context.device)
+        seconds.append(time.perf_counter() - start)
+    per_step = sorted(seconds)[len(seconds) // 2]
+    steps = spec.train.steps or int(spec.train.minutes * 60 / per_step)
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for key, value in objective.plan().items():
+        table.add_row(f"[dim]{key}[/]", value)
+    for network, module in objective.networks.items():
+        table.add_row(f"[dim]{network}[/]", f"{sum(p.numel() for p in module.parameters()):,} parameters")
+    batch = objective.recipe.train.batch_size
+    table.add_row("[dim]where[/]", f"{context.device}, {context.precision}, {context.world} worker(s)")
+    table.add_row("[dim]memory[/]", f"{_peak_memory(context.device) / 2**30:.1f} GiB at the peak of {len(seconds)} steps")
+    table.add_row("[dim]speed[/]", f"{per_step * 1000:.0f} ms a step, {objective.units_per_step / per_step:,.0f} "
+                  f"{objective.unit}/s")  # fmt: skip
+    table.add_row("[dim]steps[/]", f"{steps:,} of {batch} rows" + (f" in {spec.train.minutes:g} minutes"
+                  if spec.train.minutes else ""))  # fmt: skip
+    table.add_row("[dim]time[/]", f"about {duration(steps * per_step)}, and {spec.train.evaluations} evaluations")
+    console.print(table)
+    console.print("[dim]a dry run: nothing was written[/]")
+
+
+def _open(name: str, overrides: dict[str, Any], out: str | Path | None, resume: bool) -> tuple[Recipe, Run | None]:
+    """The recipe to train, and the run to go on with where there is one."""
+    if not resume:
+        spec = recipes.load(name, overrides)
+        if out is not None and Run(out).exists():
+            raise UserError(f"{out} already holds a run: go on with it by --resume, or name another --out")
+        return spec, None
+    run = Run(name) if Run(name).exists() else Run(out) if out is not None else Run.newest(Path(name).stem)
+    if run is None or not run.exists():
+        if out is None:
+            raise UserError(f"nothing to resume: no run of '{name}' in runs/, name its folder by --out")
+        return recipes.load(name, overrides), None
+    return recipes.validate(run.recipe(), overrides, source=str(run.path / "recipe.yaml")), run
+
+
+def _create(recipe: Recipe, out: str | Path | None) -> Run:
+    return Run.create(recipes.dump(recipe), recipe.name, out)
+
+
+def _share_path(path: Path | None, context) -> Path:
+    """The folder that the first worker made, on all workers."""
+    if context.world == 1:
+        return path
+    import torch.distributed as dist
+
+    shared = [path]
+    dist.broadcast_object_list(shared, src=0)
+    return shared[0]
+
+
+def _say_what(console: Console, objective, context, run: Run, step: int) -> None:
+    sizes = ", ".join(f"{n} {sum(p.numel() for p in m.parameters()) / 1e6:.2f}M" for n, m in objective.networks.items())
+    where = f"{context.device}, {context.precision}" + (f", {context.world} workers" if context.world > 1 else "")
+    console.print(f"[bold]{objective.recipe.name}[/] · {sizes} · {where} · [cyan]{run.path}[/]", highlight=False)
+    for key, value in objective.plan().items():
+        console.print(f"  [dim]{key}[/] {value}", highlight=False)
+    if step:
+        console.print(f"  [dim]resumed[/] at step {step:,}", highlight=False)
+
+
+def _finish(run: Run, objective, ended: str, elapsed: float, console: Console) -> None:
+    from adverb.report import write_report
+
+    write_report(run, objective)
+    if ended != "done":
+        console.print(f"stopped by {ended}; go on with [bold]adverb train {run.path} --resume[/]", highlight=False)
+        return
+    console.print(f"[green]done[/] in {duration(elapsed)} · [cyan]{run.path}/report.html[/]", highlight=False)
+
+
+def _peak_memory(device) -> float:
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _synchronise(device) -> None:
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat

@@ -1,0 +1,45 @@
+"""What tests share: a cache of their own, the shared data, and the command line as a user runs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """Nothing that tests cache stays on the machine, and nothing cached before decides a test."""
+    if "ADVERB_CACHE" not in os.environ:
+        os.environ["ADVERB_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of larger, real data beside the project."""
+    path = ROOT.parent / "shared" / "data"
+    if not path.is_dir():
+        pytest.skip(f"needs {path}")
+    return path
+
+
+@pytest.fixture
+def adverb(tmp_path):
+    """Run the command line in an empty folder: adverb("train", "mlp-gan", …) -> CompletedProcess."""
+
+    def run(*words: str, timeout: float = 120, **environment: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, "-m", "adverb", *map(str, words)],
+            cwd=tmp_path,
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    return run
