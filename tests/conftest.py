@@ -8,6 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+os.environ["OMP_NUM_THREADS"] = "1"  # test workers and what they start share the cores
+torch.set_num_threads(1)
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -23,7 +23,9 @@ console = Console()
 
 @app.command(no_args_is_help=True)
 def train(
-    recipe: Annotated[str, typer.Argument(help="a shipped recipe (see `adverb recipes`), a .yaml file, or a run folder")],
+    recipe: Annotated[
+        str, typer.Argument(help="a shipped recipe (see `adverb recipes`), a .yaml file, or a run folder")
+    ],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="e.g. optim.lr=3e-4")] = None,
     data: Annotated[str | None, typer.Option(help="what to train on: a folder, a file, a hub name")] = None,
     out: Annotated[Path | None, typer.Option(help="the run folder; default: runs/RECIPE-0001 and so on")] = None,
@@ -59,6 +61,65 @@ def recipes(name: Annotated[str | None, typer.Argument(help="print this one")] =
     for known, path in recipe.shipped().items():
         table.add_row(f"[bold]{known}[/]", yaml.safe_load(path.read_text(encoding="utf-8")).get("description", ""))
     console.print(table)
+
+
+@app.command(no_args_is_help=True)
+def data(
+    path: Annotated[str, typer.Argument(help="a folder, a file, a hub name, or `digits`")],
+    size: Annotated[int | None, typer.Option(help="as data.size would set it")] = None,
+    channels: Annotated[int | None, typer.Option(help="as data.channels would set it: 1, 3 or 4")] = None,
+    out: Annotated[Path | None, typer.Option(help="write a contact sheet (PNG)")] = None,
+):
+    """Look at a data set as training would."""
+    from adverb.data.inspect import inspect_images
+
+    inspect_images(path, console=console, size=size, channels=channels, out=out)
+
+
+@app.command(no_args_is_help=True)
+def generate(
+    model: Annotated[str, typer.Argument(help="a run folder or a saved generator")],
+    n: Annotated[int, typer.Option("-n", min=1, help="how many")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="the same seed draws the same images")] = 0,
+    label: Annotated[str | None, typer.Option(help="a class name or index; default: as often as in the data")] = None,
+    truncation: Annotated[float, typer.Option(help="below 1: more typical, less varied")] = 1.0,
+    out: Annotated[Path, typer.Option(help="a folder; FILE.png for the grid alone; FILE.gif for a walk")] = Path(
+        "samples"
+    ),
+):
+    """Draw samples from a generator."""
+    from adverb.pipelines import load
+    from adverb.pipelines.draw import draw_to
+
+    for path in draw_to(load(model), out, n=n, seed=seed, label=label, truncation=truncation):
+        console.print(f"[cyan]{path}[/]", highlight=False)
+
+
+@app.command(no_args_is_help=True)
+def evaluate(
+    model: Annotated[str, typer.Argument(help="a run folder or a saved model")],
+    data: Annotated[
+        str | None, typer.Option(help="what to measure against; default: what the run was trained on")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=50, help="how many images to judge")] = 10_000,
+    features: Annotated[
+        str | None, typer.Option(help="auto, classifier, random, inception:FILE, dinov2:FOLDER")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    out: Annotated[Path | None, typer.Option(help="also write the numbers as JSON")] = None,
+):
+    """Measure a model: a table, and JSON."""
+    from adverb.pipelines.evaluate import evaluate_generator
+
+    evaluate_generator(model, data, samples=samples, features=features, seed=seed, out=out, console=console)
+
+
+@app.command(hidden=True)
+def demo(minutes: Annotated[float, typer.Option(help="training time")] = 3.0):
+    """The main job, offline: a GAN learns to draw digits."""
+    from adverb.demo import run_demo
+
+    run_demo(console, minutes)
 
 
 def main() -> None:

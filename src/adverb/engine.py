@@ -26,7 +26,7 @@ from adverb.progress import Progress
 from adverb.run import Run
 from adverb.schema import Train
 
-PATIENCE = 20  # steps in a row with a loss or gradient that is not finite, before the run is given up
+PATIENCE = 20  # updates in a row with a loss or gradient that is not finite, before the run is given up
 ROWS_LOGGED = 300  # lines of metrics.jsonl in a whole run, about
 
 
@@ -123,7 +123,7 @@ class Engine:
         }
         self.batches_per_step = sum(phase.repeats for phase in objective.phases)
         self.step, self.evaluated, self.best_value = 0, 0, None
-        self.bad_steps = 0
+        self.bad_updates = 0
         self.window: dict[str, list] = defaultdict(lambda: [0.0, 0])  # metric -> [sum, count] since the last log row
         self.clock = Clock(self.train_spec)
         self.stopped_by: str | None = None
@@ -218,7 +218,7 @@ class Engine:
         if not torch.isfinite(norm):
             self._skip(phase)
             return
-        self.bad_steps = 0
+        self.bad_updates = 0
         self.window[f"{phase.name}_grad_norm"][0] += norm.detach()
         self.window[f"{phase.name}_grad_norm"][1] += 1
         if self.train_spec.clip:
@@ -227,10 +227,10 @@ class Engine:
 
     def _skip(self, phase: Phase) -> None:
         """A gradient with a NaN never reaches the weights; a run of them ends the training, checkpoints whole."""
-        self.bad_steps += 1
+        self.bad_updates += 1
         self.window["skipped"][0] += 1.0
         self.window["skipped"][1] = 1
-        if self.bad_steps >= PATIENCE:
+        if self.bad_updates >= PATIENCE:
             where = f" The last checkpoint in {self.run.path} is whole." if self.run else ""
             raise UserError(
                 f"the {phase.name}'s gradient was not finite {PATIENCE} times in a row, up to step {self.step}: "

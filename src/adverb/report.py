@@ -17,47 +17,27 @@ from adverb.run import Run
 
 WIDTH, HEIGHT = 340, 150
 
-STYLE = """
-:root { --ink: #1d2125; --dim: #6b7280; --line: #e5e7eb; --page: #ffffff; --card: #f8f9fb; --accent: #3b5bdb; --floor: #d9480f }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e8eb; --dim: #9aa3ae; --line: #2c3138; --page: #14171a; --card: #1b1f24; --accent: #91a7ff; --floor: #ffa94d } }
-* { box-sizing: border-box }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 1120px;
-       margin: 0 auto; padding: 32px 20px 64px }
-h1 { font-size: 26px; margin: 0 } h2 { font-size: 17px; margin: 40px 0 12px }
-p { margin: 4px 0 } .dim { color: var(--dim) }
-.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 12px; margin-top: 20px }
-.card { background: var(--card); border-radius: 10px; padding: 12px 14px }
-.card b { display: block; font-size: 22px; font-variant-numeric: tabular-nums } .card span { color: var(--dim); font-size: 13px }
-.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(300px, 1fr)); gap: 16px }
-figure { margin: 0; background: var(--card); border-radius: 10px; padding: 12px } figcaption { font-size: 13px; color: var(--dim) }
-figure img { width: 100%; image-rendering: pixelated; border-radius: 6px; display: block; margin-top: 8px }
-svg { width: 100%; height: auto; display: block; margin-top: 6px; overflow: visible } svg text { fill: var(--dim); font-size: 10px }
-polyline { fill: none; stroke: var(--accent); stroke-width: 1.6; vector-effect: non-scaling-stroke }
-.floor { stroke: var(--floor); stroke-dasharray: 4 3; stroke-width: 1.2 } .axis { stroke: var(--line) }
-pre { background: var(--card); border-radius: 10px; padding: 16px; overflow-x: auto; font-size: 13px }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums } td, th { text-align: right; padding: 4px 14px 4px 0; border-bottom: 1px solid var(--line) }
-td:first-child, th:first-child { text-align: left } th { color: var(--dim); font-weight: 500 }
-.table { overflow-x: auto }
-"""
-
 
 def write_report(run: Run, objective=None) -> Path:
     """Write report.html and README.md (the model card) into the run folder; returns the report's path."""
     recipe, rows = run.recipe(), run.metrics()
     evaluations = [row for row in rows if any(k.startswith("eval/") for k in row)]
     training = [row for row in rows if row not in evaluations]
-    last = {k.removeprefix("eval/"): v for k, v in (evaluations[-1] if evaluations else {}).items() if k.startswith("eval/")}
+    last = {
+        k.removeprefix("eval/"): v for k, v in (evaluations[-1] if evaluations else {}).items() if k.startswith("eval/")
+    }
     facts = dict(objective.plan()) if objective else {}
     if rows:
         facts["trained for"] = f"{rows[-1]['step']:,} steps, {duration(rows[-1]['seconds'])}"
     judge = getattr(objective, "judged_by", None)
+    style = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
+    floor_note = "The floor is what a second sample of real data scores."
     body = [
         f"<h1>{html.escape(recipe['name'])}</h1>",
         f"<p class=dim>{html.escape(recipe.get('description', ''))}</p>",
         *(f"<p><span class=dim>{html.escape(k)}</span> {html.escape(v)}</p>" for k, v in facts.items()),
         _cards(last),
-        f"<p class=dim>Judged by {html.escape(judge)}. The floor is what a second sample of real data scores.</p>" if judge else "",
+        f"<p class=dim>Judged by {html.escape(judge)}. {floor_note}</p>" if judge else "",
         _pictures(run.samples),
         _curves("Evaluations", evaluations, "eval/"),
         _curves("Training", training, ""),
@@ -65,8 +45,10 @@ def write_report(run: Run, objective=None) -> Path:
         f"<h2>Recipe</h2><pre>{html.escape(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))}</pre>",
     ]
     page = (
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width, initial-scale=1'>"
-        f"<title>{html.escape(recipe['name'])} · adverb</title><style>{STYLE}</style><body>{''.join(body)}</body></html>"
+        "<!doctype html><html lang=en><meta charset=utf-8>"
+        "<meta name=viewport content='width=device-width, initial-scale=1'>"
+        f"<title>{html.escape(recipe['name'])} · adverb</title><style>{style}</style>"
+        f"<body>{''.join(body)}</body></html>"
     )
     run.write_text("report.html", page)
     run.write_text("README.md", _card(recipe, facts, last, judge))
@@ -81,7 +63,9 @@ def _cards(metrics: dict[str, float]) -> str:
         error, floor = metrics.get(f"{name}_se"), metrics.get(f"{name}_floor")
         note = " · ".join(([f"± {short(error)}"] if error is not None else [])
                           + ([f"floor {short(floor)}"] if floor is not None else []))  # fmt: skip
-        cards.append(f"<div class=card><span>{_title(name)}</span><b>{short(value)}</b><span>{note or '&nbsp;'}</span></div>")
+        cards.append(
+            f"<div class=card><span>{_title(name)}</span><b>{short(value)}</b><span>{note or '&nbsp;'}</span></div>"
+        )
     return f"<div class=cards>{''.join(cards)}</div>" if cards else ""
 
 
@@ -149,7 +133,8 @@ def _evaluation_table(rows: list[dict]) -> str:
         + "".join(f"<td>{short(row[n]) if n in row else ''}</td>" for n in names) + "</tr>"
         for row in rows
     ]  # fmt: skip
-    return f"<h2>All evaluations</h2><div class=table><table><tr><th>step</th><th>time</th>{head}</tr>{''.join(lines)}</table></div>"
+    table = f"<table><tr><th>step</th><th>time</th>{head}</tr>{''.join(lines)}</table>"
+    return f"<h2>All evaluations</h2><div class=table>{table}</div>"
 
 
 def _title(name: str) -> str:
@@ -158,7 +143,15 @@ def _title(name: str) -> str:
 
 def _card(recipe: dict, facts: dict[str, str], metrics: dict[str, float], judge: str | None) -> str:
     """A model card in the layout of model hubs."""
-    lines = ["---", "library_name: adverb", f"tags: [adverb, {recipe['objective']}]", "---", "", f"# {recipe['name']}", ""]
+    lines = [
+        "---",
+        "library_name: adverb",
+        f"tags: [adverb, {recipe['objective']}]",
+        "---",
+        "",
+        f"# {recipe['name']}",
+        "",
+    ]
     lines += [recipe.get("description", ""), ""] + [f"- {k}: {v}" for k, v in facts.items()]
     if metrics:
         lines += ["", f"Judged by {judge}." if judge else "", "", "| metric | value | floor |", "|---|---|---|"]
@@ -166,4 +159,4 @@ def _card(recipe: dict, facts: dict[str, str], metrics: dict[str, float], judge:
             if not name.endswith(("_floor", "_se")):
                 floor = metrics.get(f"{name}_floor")
                 lines.append(f"| {name.replace('_', ' ')} | {short(value)} | {'' if floor is None else short(floor)} |")
-    return "\n".join(lines) + "\n\n```python\nimport adverb\n\nmodel = adverb.load(\"PATH OF THIS FOLDER\")\n```\n"
+    return "\n".join(lines) + '\n\n```python\nimport adverb\n\nmodel = adverb.load("PATH OF THIS FOLDER")\n```\n'

@@ -32,7 +32,9 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         os.replace(beside, path)
     except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError
         beside.unlink(missing_ok=True)
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or shutil.disk_usage(path.parent).free < 2**20
+        full = (
+            getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or shutil.disk_usage(path.parent).free < 2**20
+        )
         if full or isinstance(error, OSError):
             what = "the disk is full" if full else error.strerror
             raise UserError(f"can't write {path}: {what}. What was written before is whole.") from None
@@ -146,7 +148,9 @@ class Run:
             fill(beside)
         except OSError as error:
             shutil.rmtree(beside, ignore_errors=True)
-            raise UserError(f"can't write {self.path / name}: {error.strerror}. What was written before is whole.") from None
+            raise UserError(
+                f"can't write {self.path / name}: {error.strerror}. What was written before is whole."
+            ) from None
         target = self.path / name
         for source in sorted(p for p in beside.rglob("*") if p.is_file()):
             place = target / source.relative_to(beside)

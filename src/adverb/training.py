@@ -102,7 +102,9 @@ def dry_run(name: str, overrides: list[str], *, data: str | None, console: Conso
         table.add_row(f"[dim]{network}[/]", f"{sum(p.numel() for p in module.parameters()):,} parameters")
     batch = objective.recipe.train.batch_size
     table.add_row("[dim]where[/]", f"{context.device}, {context.precision}, {context.world} worker(s)")
-    table.add_row("[dim]memory[/]", f"{_peak_memory(context.device) / 2**30:.1f} GiB at the peak of {len(seconds)} steps")
+    table.add_row(
+        "[dim]memory[/]", f"{_peak_memory(context.device) / 2**30:.1f} GiB at the peak of {len(seconds)} steps"
+    )
     table.add_row("[dim]speed[/]", f"{per_step * 1000:.0f} ms a step, {objective.units_per_step / per_step:,.0f} "
                   f"{objective.unit}/s")  # fmt: skip
     table.add_row("[dim]steps[/]", f"{steps:,} of {batch} rows" + (f" in {spec.train.minutes:g} minutes"

@@ -22,11 +22,9 @@ from adverb.gan.losses import LOSSES
 from adverb.gan.networks import build
 from adverb.gan.penalties import gradient_penalty, zero_centred
 from adverb.gan.sizing import resolve_sizes
-from adverb.metrics.distances import judge
-from adverb.metrics.features import extractor_for
-from adverb.metrics.modes import class_report
+from adverb.metrics.judge import Judge
 from adverb.objectives.base import Draw, Objective, Phase
-from adverb.pipelines.generator import Generator, to_uint8
+from adverb.pipelines.generator import Generator
 from adverb.schema import GanRecipe, Ramp
 
 GRID = 64  # images in a sample grid
@@ -154,9 +152,15 @@ class Gan(Objective):
         grid = generator.generate(columns * 8, seed=self.recipe.seed, label=label)
         save_grid(grid, folder / f"step-{step:07d}.png", columns=columns)
         if self._judge is None:
-            self._judge = Judge(self.data, self.recipe)
-            self.console.print(f"  [dim]judged by[/] {self._judge.extractor.name}", highlight=False)
+            self._judge = Judge(
+                self.data, self.recipe.evaluate.features, self.recipe.evaluate.samples, self.recipe.seed
+            )
+            self.console.print(f"  [dim]judged by[/] {self._judge.name}", highlight=False)
         return self._judge(generator, scale=5 if final else 1)
+
+    @property
+    def judged_by(self) -> str | None:
+        return self._judge.name if self._judge else None
 
     def save(self, networks: dict[str, nn.Module], folder: Path) -> None:
         self._pipeline(networks).save(folder)
@@ -188,26 +192,6 @@ class Gan(Objective):
             "game": f"{loss.name}, {self.recipe.model.network} networks, batch {self.recipe.train.batch_size}"
             + (", conditional" if self.classes else ""),
         }
-
-
-class Judge:
-    """Measures a generator against the training images, with the floor that a second sample of reals reaches."""
-
-    def __init__(self, data: ImageSet, recipe: GanRecipe):
-        self.data, self.seed, self.samples = data, recipe.seed, recipe.evaluate.samples
-        self.extractor = extractor_for(recipe.evaluate.features, data.images, data.labels)
-        self.real: dict[int, tuple[Tensor, Tensor]] = {}
-
-    def __call__(self, generator: Generator, scale: int = 1) -> dict[str, float]:
-        n = min(self.samples * scale, len(self.data) // 2)  # two disjoint halves: one to compare with, one for the floor
-        if n not in self.real:
-            order = np.random.Generator(np.random.PCG64(self.seed)).permutation(len(self.data))
-            self.real[n] = tuple(self.extractor(self.data.batch(np.sort(order[k * n : (k + 1) * n]))) for k in (0, 1))
-        images, labels = generator.generate(n, seed=self.seed + 1, with_labels=True)
-        metrics = judge(*self.real[n], self.extractor(images), seed=self.seed)
-        if self.data.labels is not None and hasattr(self.extractor, "classify"):
-            metrics |= class_report(self.extractor.classify(images), self.data.class_shares(), labels)
-        return metrics
 
 
 def ramp(value: Ramp, done: float) -> float:

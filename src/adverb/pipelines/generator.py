@@ -133,7 +133,9 @@ class Generator:
             import difflib
 
             near = difflib.get_close_matches(str(label), names, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"it knows {', '.join(names[:12])}" + " …" * (len(names) > 12)
+            hint = (
+                f"did you mean '{near[0]}'?" if near else f"it knows {', '.join(names[:12])}" + " …" * (len(names) > 12)
+            )
             raise UserError(f"unknown label '{label}': {hint}")
         return np.full(n, index, dtype=np.int64)
 

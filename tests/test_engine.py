@@ -1,0 +1,234 @@
+"""The loop, on an objective small enough to know the answer: softmax regression on the embedded digits."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch.nn import functional as F
+
+from adverb.engine import Context, Engine
+from adverb.errors import UserError
+from adverb.objectives.base import Draw, Objective, Phase
+from adverb.run import Run
+from adverb.schema import Recipe, Train
+
+CPU = Context(torch.device("cpu"))
+
+
+class Regression(Objective):
+    """Two phases on two layers, noise on the inputs, dropout: every kind of state and randomness there is."""
+
+    averaged = ("body",)
+    best = ("loss", "min")
+    unit = "img"
+
+    def __init__(self, train: Train, bad_steps: tuple[int, ...] = (), dropout: float = 0.1):
+        self.recipe = Recipe(name="regression", train=train)
+        digits = load_digits()
+        self.x, self.y = torch.tensor(digits.data / 16, dtype=torch.float32), torch.tensor(digits.target)
+        torch.manual_seed(0)
+        self.networks = {
+            "body": torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Dropout(dropout)),
+            "head": torch.nn.Linear(32, 10),
+        }
+        self.optimizers = {name: torch.optim.Adam(n.parameters(), lr=1e-2) for name, n in self.networks.items()}
+        self.phases = [Phase("head", self.loss, repeats=2), Phase("body", self.loss)]
+        self.bad_steps, self.now = bad_steps, 0
+        self.progress_seen = []
+
+    def batch(self, index, start, stop):
+        rows = np.random.default_rng(index).choice(len(self.x), self.recipe.train.batch_size, replace=False)
+        return self.x[rows[start:stop]], self.y[rows[start:stop]]
+
+    def loss(self, batch, draw: Draw):
+        x, y = batch
+        x = x + 0.05 * draw.randn(64)
+        loss = F.cross_entropy(self.networks["head"](self.networks["body"](x)), y)
+        if self.now in self.bad_steps:
+            loss = loss * float("nan")
+        return loss, {"loss": loss.detach()}
+
+    def schedule(self, progress, step):
+        self.now = step
+        self.progress_seen.append(progress)
+        for optimizer in self.optimizers.values():
+            optimizer.param_groups[0]["lr"] = 1e-2 * (1 - progress)
+
+    def average_decay(self, progress, step):
+        return 0.9
+
+    def evaluate(self, networks, folder, step, final):
+        torch.randn(7)  # an evaluation that draws must not disturb the training
+        return {"loss": F.cross_entropy(networks["head"](networks["body"](self.x)), self.y)}
+
+    def save(self, networks, folder):
+        torch.save(networks["body"].state_dict(), folder / "body.pt")
+
+
+def engine(train: Train, tmp_path=None, name="run", **options) -> Engine:
+    run = None if tmp_path is None else Run(tmp_path / name)
+    if run is not None and not run.exists():
+        run.write_text("recipe.yaml", "name: regression\n")
+    return Engine(Regression(train, **options), run, CPU)
+
+
+def weights(e: Engine) -> torch.Tensor:
+    networks = [*e.objective.networks.values(), *e.averages.values()]
+    return torch.cat([p.detach().flatten() for n in networks for p in n.parameters()])
+
+
+def test_learns_and_keeps_a_complete_run(tmp_path):
+    e = engine(Train(steps=60, batch_size=64, evaluations=3), tmp_path)
+    assert e.train() == "done"
+    rows = e.run.metrics()
+    losses = [row["eval/loss"] for row in rows if "eval/loss" in row]
+    assert len(losses) == 3 and losses[-1] < 0.5 < math.log(10) < losses[0] * 3
+    assert [row["step"] for row in rows] == sorted(row["step"] for row in rows) and rows[-1]["step"] == 60
+    assert (e.run.model / "body.pt").is_file() and (e.run.path / "best" / "body.pt").is_file()
+    assert len(list((e.run.path / "checkpoints").iterdir())) == 2  # older ones are thinned
+    assert list((e.run.path / "tensorboard").iterdir())
+
+
+@pytest.mark.parametrize("stop_at", [1, 13, 29])
+def test_resuming_is_exact_to_the_last_bit(tmp_path, stop_at):
+    train = Train(steps=30, batch_size=32, accumulate=2, evaluations=2)
+    whole = engine(train, tmp_path, "whole")
+    whole.train()
+
+    first = engine(train, tmp_path, "parts")
+    original = first.one_step
+
+    def stop(progress):
+        original(progress)
+        if first.step == stop_at:
+            first.stopped_by = "SIGTERM"
+
+    first.one_step = stop
+    assert first.train() == "SIGTERM"
+    first.run.log({"step": stop_at + 1, "seconds": 0})  # what a killed run logged after its checkpoint is dropped
+    second = engine(train, tmp_path, "parts")
+    assert second.resume() and second.step == stop_at
+    second.train()
+    assert torch.equal(weights(whole), weights(second))
+
+    def trace(e):
+        return [{k: v for k, v in row.items() if k not in ("seconds", "img_per_second")} for row in e.run.metrics()]
+
+    assert trace(whole) == trace(second)
+
+
+def test_accumulated_batches_equal_whole_ones():
+    results = []
+    for accumulate in (1, 4):
+        e = engine(Train(steps=20, batch_size=64, accumulate=accumulate), dropout=0.0)
+        for _ in range(20):
+            e.one_step(0.0)
+        results.append(weights(e))
+    torch.testing.assert_close(results[0], results[1], rtol=1e-4, atol=1e-5)
+
+
+def test_uneven_shares_are_refused():
+    with pytest.raises(UserError, match="batch_size=30.*accumulate=4"):
+        engine(Train(steps=1, batch_size=30, accumulate=4))
+
+
+def test_a_nan_never_reaches_the_weights():
+    e = engine(Train(steps=10, batch_size=32), bad_steps=(1,))
+    e.one_step(0.0)
+    before = torch.cat([p.detach().flatten() for n in e.objective.networks.values() for p in n.parameters()])
+    e.one_step(0.0)
+    after = torch.cat([p.detach().flatten() for n in e.objective.networks.values() for p in n.parameters()])
+    assert torch.equal(before, after) and e.window["skipped"][0] == 3
+    e.one_step(0.0)
+    assert torch.isfinite(weights(e)).all() and e.bad_updates == 0
+
+
+def test_a_run_that_stays_nan_is_given_up_with_its_checkpoints_whole(tmp_path):
+    train = Train(steps=100, batch_size=32, evaluations=10)
+    e = engine(train, tmp_path, bad_steps=tuple(range(35, 100)))
+    with pytest.raises(UserError, match="not finite.*lower optim.lr"):
+        e.train()
+    again = engine(train, tmp_path)
+    assert again.resume() and again.step < 50 and torch.isfinite(weights(again)).all()
+
+
+def test_the_average_follows_its_formula():
+    e = engine(Train(steps=5, batch_size=32))
+    expected = e.objective.networks["body"][0].weight.detach().clone()
+    for _ in range(5):
+        e.one_step(0.0)
+        expected = 0.9 * expected + 0.1 * e.objective.networks["body"][0].weight.detach()
+    torch.testing.assert_close(e.averages["body"][0].weight, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_a_phase_trains_only_its_own_network():
+    e = engine(Train(steps=5, batch_size=32))
+    e.objective.phases = e.objective.phases[:1]
+    before = e.objective.networks["body"][0].weight.detach().clone()
+    e.one_step(0.0)
+    assert torch.equal(before, e.objective.networks["body"][0].weight)
+    assert e.objective.networks["body"][0].weight.grad is None
+
+
+def test_a_budget_of_minutes_is_planned_by_the_clock(tmp_path):
+    e = engine(Train(minutes=1.5 / 60, batch_size=32, evaluations=2), tmp_path)
+    e.train()
+    seen = np.array(e.objective.progress_seen)
+    assert (np.diff(seen) >= 0).all() and seen[0] < 0.2 and seen[-1] > 0.8
+    assert 1.4 < e.clock.elapsed < 20 and "eval/loss" in e.run.metrics()[-1]
+
+
+def test_a_draw_is_the_same_for_any_number_of_workers():
+    device = torch.device("cpu")
+    whole = Draw((0, 5, "g", 0), 12, 0, 12, device)
+    parts = [Draw((0, 5, "g", 0), 12, i, i + 3, device) for i in range(0, 12, 3)]
+    for call in (lambda d: d.randn(4), lambda d: d.rand(), lambda d: d.randint(10, 2)):
+        assert torch.equal(call(whole), torch.cat([call(p) for p in parts]))
+    assert not torch.equal(whole.randn(4), whole.randn(4))
+    assert not torch.equal(Draw((0, 5, "g", 0), 4, 0, 4, device).rand(), Draw((0, 6, "g", 0), 4, 0, 4, device).rand())
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
+    import errno
+
+    train = Train(steps=10, batch_size=32, evaluations=2)
+    e = engine(train, tmp_path)
+    e.one_step(0.0)
+    e._save()
+
+    def full(state, path):
+        path.write_bytes(b"half a checkp")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    e.one_step(0.0)
+    with pytest.raises(UserError, match="disk is full"):
+        e._save()
+    monkeypatch.undo()
+    assert [p.name for p in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-000000001.pt"]
+    again = engine(train, tmp_path)
+    assert again.resume() and again.step == 1
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
+    e = engine(Train(steps=10, batch_size=32), tmp_path)
+    for _ in range(2):
+        e.one_step(0.0)
+        e._save()
+    newest = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1]
+    newest.write_bytes(newest.read_bytes()[:100])
+    again = engine(Train(steps=10, batch_size=32), tmp_path)
+    assert again.resume() and again.step == 1
+
+
+def test_a_torn_line_of_metrics_is_left_out(tmp_path):
+    run = Run(tmp_path)
+    run.log({"step": 1, "loss": 2.0})
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write(json.dumps({"step": 2, "loss": 1.0})[:9])
+    assert run.metrics() == [{"step": 1, "loss": 2.0}]
