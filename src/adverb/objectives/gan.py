@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +22,9 @@ from adverb.data.order import indices_of_batch
 from adverb.gan.losses import LOSSES
 from adverb.gan.networks import build
 from adverb.gan.penalties import gradient_penalty, zero_centred
-from adverb.gan.sizing import resolve_sizes
+from adverb.gan.sizing import resolve
 from adverb.metrics.judge import Judge
+from adverb.metrics.modes import class_shares
 from adverb.objectives.base import Draw, Objective, Phase
 from adverb.pipelines.generator import Generator
 from adverb.schema import GanRecipe, Ramp
@@ -43,25 +45,13 @@ class Gan(Objective):
         self.data: ImageSet = load_images(
             spec.path, size=spec.size, channels=spec.channels, label=spec.label, limit=spec.limit
         )
-        self.recipe = recipe = resolve_sizes(recipe, self.data, context.device)
+        self.recipe = recipe = resolve(recipe, self.data, context.device, context.precision)
         model, loss = recipe.model, recipe.loss
-        height, width, channels = self.data.images.shape[1:]
         self.classes = len(self.data.label_names) if model.conditional else 0
         torch.manual_seed(recipe.seed)
-        generator, discriminator = build(
-            model.network,
-            image_size=(height, width),
-            channels=channels,
-            latent_size=model.latent_size,
-            classes=self.classes,
-            widths=model.widths,
-            blocks=model.blocks,
-            group_width=model.group_width,
-            spectral_norm=model.spectral_norm,
-        )
         self.networks = {
-            "generator": generator.to(context.device, memory_format=torch.channels_last),
-            "discriminator": discriminator.to(context.device, memory_format=torch.channels_last),
+            name: network.to(context.device, memory_format=torch.channels_last)
+            for name, network in self.make_networks().items()
         }
         self.optimizers = {
             name: torch.optim.Adam(network.parameters(), betas=(recipe.optim.beta1, 0.99), fused=True)
@@ -74,6 +64,11 @@ class Gan(Objective):
         ]
         self.units_per_step = recipe.train.batch_size * loss.critic_steps
         self._judge = None
+
+    def make_networks(self) -> dict[str, nn.Module]:
+        config = {k: v for k, v in self.network_config().items() if k != "label_names"}
+        generator, discriminator = build(**config, spectral_norm=self.recipe.model.spectral_norm)
+        return {"generator": generator, "discriminator": discriminator}
 
     # -- a training step
 
@@ -165,10 +160,11 @@ class Gan(Objective):
     def save(self, networks: dict[str, nn.Module], folder: Path) -> None:
         self._pipeline(networks).save(folder)
 
-    def _pipeline(self, networks: dict[str, nn.Module]) -> Generator:
+    def network_config(self) -> dict[str, Any]:
+        """What rebuilds the generator: the arguments of `adverb.gan.networks.build`, and the names of the labels."""
         model = self.recipe.model
-        height, width, channels = self.data.images.shape[1:]
-        config = {
+        height, width, channels = self.data.shape
+        return {
             "network": model.network,
             "image_size": [height, width],
             "channels": channels,
@@ -179,11 +175,13 @@ class Gan(Objective):
             "group_width": model.group_width,
             "label_names": self.data.label_names if self.classes else [],
         }
-        frequencies = self.data.class_shares() if self.classes else None
-        return Generator(networks["generator"], config, frequencies)
+
+    def _pipeline(self, networks: dict[str, nn.Module]) -> Generator:
+        shares = class_shares(torch.from_numpy(self.data.labels), self.classes).numpy() if self.classes else None
+        return Generator(networks["generator"], self.network_config(), shares)
 
     def plan(self) -> dict[str, str]:
-        height, width, channels = self.data.images.shape[1:]
+        height, width, channels = self.data.shape
         classes = f", {len(self.data.label_names)} classes" if self.data.labels is not None else ""
         kind = {1: "grey", 3: "RGB", 4: "RGBA"}[channels]
         loss = self.recipe.loss

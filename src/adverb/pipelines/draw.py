@@ -12,8 +12,9 @@ from adverb.data.grid import save_gif, save_grid
 from adverb.errors import UserError
 from adverb.pipelines.generator import Generator
 
-WALK = 8  # latents that a GIF visits
-FRAMES = 12  # images between two of them
+WALKERS = 16  # cells of a GIF, each on a walk of its own
+STOPS = 4  # latents that each visits
+FRAMES = 10  # images from one to the next
 
 
 def draw_to(
@@ -27,13 +28,17 @@ def draw_to(
 ) -> list[Path]:
     """Draw n images into `out` and return what was written, the grid first.
 
-    out: a folder (grid.png and 00000.png …), FILE.png (the grid) or FILE.gif (a closed walk between latents).
+    out: a folder (grid.png and 00000.png …), FILE.png (the grid) or FILE.gif (closed walks between latents).
     Raises UserError for another kind of file.
     """
     if not isinstance(model, Generator):
         raise UserError("this model reads, it does not draw: use adverb predict")
     if out.suffix == ".gif":
-        save_gif(model.interpolate(WALK, FRAMES, seed=seed, label=label), out)
+        labels = [label] * WALKERS
+        if label is None and model.label_names:
+            labels = [i % len(model.label_names) for i in range(WALKERS)]
+        walks = [model.interpolate(STOPS, FRAMES, seed=seed * WALKERS + i, label=labels[i]) for i in range(WALKERS)]
+        save_gif(list(np.stack(walks, axis=1)), out)  # one grid [WALKERS, H, W, C] a frame
         return [out]
     if out.suffix not in ("", ".png"):
         raise UserError(f"--out {out}: expected a folder, a .png file or a .gif file")

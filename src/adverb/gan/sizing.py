@@ -1,0 +1,47 @@
+"""What a recipe leaves open, decided from the data and the machine, and recorded with the run."""
+
+from __future__ import annotations
+
+import torch
+
+from adverb.errors import UserError
+from adverb.gan.networks import default_widths
+from adverb.schema import GanRecipe
+
+FEWEST = 16  # images; with fewer there is nothing to learn but them
+
+
+def resolve(recipe: GanRecipe, images, device: torch.device, precision: str) -> GanRecipe:
+    """The recipe with batch size, widths, conditioning and precision filled in.
+
+    images: an `adverb.data.images.ImageSet`. precision: what the machine was found to do best.
+    Raises UserError for too few images, or labels that are asked for and missing.
+    """
+    height, width, _ = images.shape
+    if len(images) < FEWEST:
+        raise UserError(f"{recipe.data.path}: {len(images)} images are too few to train a GAN; give at least {FEWEST}")
+    model, train = recipe.model, recipe.train
+    if model.conditional and images.labels is None:
+        raise UserError(
+            f"model.conditional=true, but {recipe.data.path} has no labels: put the images in class folders"
+        )
+    model = model.model_copy(
+        update={
+            "conditional": bool(images.labels is not None if model.conditional is None else model.conditional),
+            "widths": model.widths or _widths(model.network, (height, width), device),
+        }
+    )
+    batch_size = train.batch_size or _batch_size(len(images), device)
+    train = train.model_copy(update={"batch_size": batch_size, "precision": precision})
+    return recipe.model_copy(update={"model": model, "train": train})
+
+
+def _widths(network: str, image_size: tuple[int, int], device: torch.device) -> list[int]:
+    """The networks' own widths on two CPU cores; four times that where there is a GPU to fill."""
+    widths = default_widths(network, image_size)
+    return [4 * w for w in widths] if device.type == "cuda" and network != "mlp" else widths
+
+
+def _batch_size(images: int, device: torch.device) -> int:
+    """64, or 256 on a GPU; never more than the data has, rounded to a multiple of 8."""
+    return max(8, min(256 if device.type == "cuda" else 64, images // 8 * 8))

@@ -1,0 +1,211 @@
+"""The command line as a user runs it, in processes of its own, on the embedded digits."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file
+
+SMALL = ("mlp-gan", "train.batch_size=32", "train.precision=fp32", "evaluate.features=random", "evaluate.samples=100")
+
+
+def start(tmp_path, *words: str, launcher: tuple[str, ...] = ("-m", "adverb")) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, *launcher, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A conditional GAN, trained for a moment; module-wide, never changed by a test."""
+    folder = tmp_path_factory.mktemp("trained")
+    done = subprocess.run(
+        [sys.executable, "-m", "adverb", "train", *SMALL, "train.steps=120", "train.evaluations=2", "--out", "run"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "run"
+
+
+def test_help_is_quick_and_complete(adverb):
+    shown = adverb("--help").stdout
+    for command in ("train", "recipes", "data", "evaluate", "generate"):
+        assert command in shown
+    loaded = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import adverb.cli, sys; print([m for m in ('torch', 'numpy', 'PIL') if m in sys.modules])",
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert loaded.stdout.strip() == "[]"  # nothing heavy before it is needed
+
+
+def test_recipes_are_listed_and_printed(adverb):
+    assert "image-gan" in adverb("recipes").stdout
+    assert "objective: gan" in adverb("recipes", "wgan-gp").stdout
+    wrong = adverb("recipes", "wgan")
+    assert wrong.returncode == 2 and "wgan-gp" in wrong.stderr
+
+
+def test_a_run_folder_is_complete(trained):
+    for name in (
+        "recipe.yaml",
+        "metrics.jsonl",
+        "report.html",
+        "README.md",
+        "model/model.safetensors",
+        "best/config.json",
+    ):
+        assert (trained / name).stat().st_size > 0, name
+    assert len(list((trained / "samples").glob("step-*.png"))) == 2
+    page = (trained / "report.html").read_text()
+    assert "data:image/png;base64" in page and "frechet" in page and "http" not in page.replace("http-equiv", "")
+    rows = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["step"] == 120 and {"eval/frechet", "eval/frechet_floor", "eval/coverage"} <= rows[-1].keys()
+    assert any("d_loss" in row and row["img_per_second"] > 0 for row in rows)
+
+
+def test_generate_is_the_same_for_the_same_seed(adverb, trained, tmp_path):
+    for out in ("a", "b"):
+        assert adverb("generate", trained, "-n", "9", "--seed", "3", "--out", out).returncode == 0
+    assert len(list((tmp_path / "a").glob("0*.png"))) == 9
+    for name in ("00000.png", "00008.png", "grid.png"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert np.asarray(Image.open(tmp_path / "a" / "00000.png")).shape == (8, 8)
+    assert adverb("generate", trained, "--out", "walk.gif").returncode == 0
+    assert Image.open(tmp_path / "walk.gif").n_frames == 40
+    assert adverb("generate", trained, "-n", "4", "--label", "7", "--out", "sevens.png").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--label", "12"), "unknown label '12'"),
+        (("--truncation", "0"), "truncation=0"),
+        (("--out", "x.jpeg"), "expected a folder, a .png"),
+    ],
+)
+def test_generate_explains_what_it_cannot_do(adverb, trained, words, message):
+    wrong = adverb("generate", trained, *words)
+    assert wrong.returncode == 2 and message in wrong.stderr and "Traceback" not in wrong.stderr
+
+
+def test_evaluate_prints_and_writes_the_floor_beside(adverb, trained, tmp_path):
+    done = adverb("evaluate", trained, "--samples", "200", "--out", "metrics.json")
+    assert done.returncode == 0, done.stderr
+    assert "frechet" in done.stdout and "floor" in done.stdout and "random" in done.stdout
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["samples"] == 200 and metrics["frechet"] > metrics["frechet_floor"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("train", "mpl-gan"), "did you mean 'mlp-gan'"),
+        (("train", "mlp-gan", "train.step=3"), "did you mean 'train.steps'"),
+        (("train", "mlp-gan", "--data", "digit"), "digits"),
+        (("train", "mlp-gan", "--resume"), "nothing to resume"),
+        (("train", "mlp-gan", "data.limit=5"), "5 images are too few"),
+        (("train", "image-gan", "model.widths=[16]", "--dry-run"), "model.widths has 1 numbers"),
+        (("evaluate", "nowhere"), "no model at nowhere"),
+        (("generate", "."), "config.json"),
+        (("data", "nowhere"), "nowhere"),
+    ],
+)
+def test_mistakes_get_one_line_and_status_2(adverb, words, message):
+    wrong = adverb(*words)
+    assert wrong.returncode == 2, wrong.stdout + wrong.stderr
+    assert message in wrong.stderr and "Traceback" not in wrong.stderr
+
+
+def test_an_existing_run_is_never_overwritten(adverb, trained):
+    before = (trained / "metrics.jsonl").read_bytes()
+    wrong = adverb("train", *SMALL, "train.steps=1", "--out", trained)
+    assert wrong.returncode == 2 and "already holds a run" in wrong.stderr
+    assert (trained / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(adverb, tmp_path):
+    done = adverb("train", *SMALL, "train.steps=5000", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    for word in ("parameters", "memory", "5,000", "img/s", "about"):
+        assert word in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_killed_at_any_moment_and_resumed_equals_the_whole_one(adverb, tmp_path):
+    words = ("train", "image-gan", "train.steps=60", "train.batch_size=16", "train.precision=fp32",
+             "evaluate.features=random", "evaluate.samples=100", "train.evaluations=3",
+             "train.checkpoint_minutes=0.002")  # fmt: skip
+    assert adverb(*words, "--out", "whole").returncode == 0
+    kills = 0
+    for pause in (4.0, 5.0, 6.0, 7.0):
+        process = start(tmp_path, *words, "--out", "parts", "--resume")
+        try:
+            process.wait(timeout=pause)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+    assert kills > 0
+    assert adverb(*words, "--out", "parts", "--resume").returncode == 0
+
+    states = [sorted((tmp_path / run / "checkpoints").glob("*.pt"))[-1] for run in ("whole", "parts")]
+    import torch
+
+    whole, parts = (torch.load(path, weights_only=True) for path in states)
+    assert whole["step"] == parts["step"] == 60
+    for part in ("networks", "averages"):
+        for network, tensors in whole[part].items():
+            for name, value in tensors.items():
+                assert torch.equal(value, parts[part][network][name]), (network, name)
+    rows = [(tmp_path / run / "metrics.jsonl").read_text().splitlines() for run in ("whole", "parts")]
+
+    def exact(lines):
+        timed = ("seconds", "img_per_second")
+        return [{k: v for k, v in json.loads(line).items() if k not in timed} for line in lines]
+
+    assert exact(rows[0]) == exact(rows[1])
+
+
+def test_sigterm_keeps_a_checkpoint_and_says_how_to_go_on(tmp_path, adverb):
+    process = start(tmp_path, "train", *SMALL, "train.minutes=5", "--out", "run")
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    deadline = time.monotonic() + 60
+    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    shown, _ = process.communicate(timeout=30)
+    assert process.returncode == 143 and "--resume" in shown
+    assert list((tmp_path / "run" / "checkpoints").glob("step-*.pt"))
+    assert adverb("train", tmp_path / "run", "--resume", "train.minutes=0.01").returncode == 0
+
+
+def test_two_workers_give_the_result_of_one(tmp_path, adverb):
+    words = ("train", "image-gan", "train.steps=8", "train.batch_size=32", "train.precision=fp32",
+             "train.device=cpu", "evaluate.features=random", "evaluate.samples=50", "train.evaluations=1")  # fmt: skip
+    assert adverb(*words, "--out", "one").returncode == 0
+    port = str(20000 + os.getpid() % 20000)
+    two = start(
+        tmp_path, *words, "--out", "two",
+        launcher=("-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port, "-m", "adverb"),
+    )  # fmt: skip
+    shown, _ = two.communicate(timeout=120)
+    assert two.returncode == 0, shown
+    one, two = (load_file(tmp_path / run / "model" / "model.safetensors") for run in ("one", "two"))
+    one, two = (np.concatenate([w[name].ravel() for name in sorted(w)]) for w in (one, two))
+    # eight steps move the weights by several percent; Adam turns rounding into at most a fraction of one
+    assert np.linalg.norm(two - one) < 0.01 * np.linalg.norm(one)
