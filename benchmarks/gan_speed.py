@@ -13,13 +13,13 @@ import time
 
 import numpy as np
 import torch
-from plain_dcgan import BATCH, LATENT, PlainDiscriminator, PlainGenerator, PlainLoop, initialise
 from rich.console import Console
 
 from adverb import recipe as recipes
 from adverb.data.images import load_images
 from adverb.engine import Context, Engine
 from adverb.objectives.gan import Gan
+from plain_dcgan import BATCH, LATENT, PlainDiscriminator, PlainGenerator, PlainLoop, initialise
 
 
 class Unlabelled(torch.nn.Module):
@@ -81,7 +81,8 @@ def main() -> None:
     print(f"DCGAN, MNIST 32×32, batch {BATCH}, {torch.get_num_threads()} threads, {options.rounds} rounds")
     for name, values in rates.items():
         ratios = np.array(values) / np.array(rates["plain loop"])
-        print(f"{name:12s} {np.median(values):7.0f} img/s   × {np.median(ratios):.2f}  ({ratios.min():.2f}–{ratios.max():.2f})")
+        spread = f"({ratios.min():.2f}–{ratios.max():.2f})"
+        print(f"{name:12s} {np.median(values):7.0f} img/s   × {np.median(ratios):.2f}  {spread}")
 
 
 if __name__ == "__main__":

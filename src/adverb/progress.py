@@ -63,7 +63,7 @@ class Progress:
             return
         parts = []
         for name, value in metrics.items():
-            if name.endswith(("_floor", "_se")):
+            if name.endswith(("_floor", "_se")) or name == "samples":
                 continue
             floor = metrics.get(f"{name}_floor")
             parts.append(f"{name} {short(value)}" + (f" ({short(floor)})" if floor is not None else ""))
@@ -71,10 +71,12 @@ class Progress:
 
 
 def short(value: float) -> str:
-    """Three significant digits, without exponents where they only confuse."""
-    if value == 0 or 0.01 <= abs(value) < 1e5:
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    return f"{value:.2e}"
+    """Three significant digits (two of small numbers), without exponents where they only confuse."""
+    if abs(value) >= 1e5 or 0 < abs(value) < 1e-4:
+        return f"{value:.1e}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) >= 0.01 else f"{value:.2g}"
 
 
 def duration(seconds: float) -> str:

@@ -16,6 +16,16 @@ from adverb.progress import duration, short
 from adverb.run import Run
 
 WIDTH, HEIGHT = 340, 150
+TITLES = {
+    "frechet": "Fréchet distance",
+    "kernel": "kernel distance",
+    "share_error": "largest share error",
+    "reverse_kl": "reverse KL",
+    "d_loss": "discriminator loss",
+    "g_loss": "generator loss",
+    "r1": "R1, slope² at reals",
+    "r2": "R2, slope² at fakes",
+}
 
 
 def write_report(run: Run, objective=None) -> Path:
@@ -30,6 +40,7 @@ def write_report(run: Run, objective=None) -> Path:
     if rows:
         facts["trained for"] = f"{rows[-1]['step']:,} steps, {duration(rows[-1]['seconds'])}"
     judge = getattr(objective, "judged_by", None)
+    count = f"on {last.pop('samples'):,.0f} samples " if "samples" in last else ""
     style = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
     floor_note = "The floor is what a second sample of real data scores."
     body = [
@@ -37,7 +48,7 @@ def write_report(run: Run, objective=None) -> Path:
         f"<p class=dim>{html.escape(recipe.get('description', ''))}</p>",
         *(f"<p><span class=dim>{html.escape(k)}</span> {html.escape(v)}</p>" for k, v in facts.items()),
         _cards(last),
-        f"<p class=dim>Judged by {html.escape(judge)}. {floor_note}</p>" if judge else "",
+        f"<p class=dim>Judged {count}by {html.escape(judge)}. {floor_note}</p>" if judge else "",
         _pictures(run.samples),
         _curves("Evaluations", evaluations, "eval/"),
         _curves("Training", training, ""),
@@ -93,14 +104,15 @@ def _curves(title: str, rows: list[dict], prefix: str) -> str:
             continue
         points = [(row["step"], row[name]) for row in rows if name in row and math.isfinite(row[name])]
         floors = [row[f"{name}_floor"] for row in rows if f"{name}_floor" in row]
-        if len(points) > 1:
+        if len({y for _, y in points}) > 1:
             charts.append(_chart(name.removeprefix(prefix), points, floors[-1] if floors else None))
     return f"<h2>{title}</h2><div class=grid>{''.join(charts)}</div>" if charts else ""
 
 
 def _chart(name: str, points: list[tuple[float, float]], floor: float | None) -> str:
     xs, ys = [p[0] for p in points], [p[1] for p in points]
-    low, high = min(ys + ([floor] if floor is not None else [])), max(ys)
+    shown = ys if floor is None else [*ys, floor]
+    low, high = min(shown), max(shown)
     spread = (high - low) or abs(high) or 1.0
     left, span = xs[0], (xs[-1] - xs[0]) or 1
 
@@ -138,7 +150,7 @@ def _evaluation_table(rows: list[dict]) -> str:
 
 
 def _title(name: str) -> str:
-    return html.escape(name.replace("_", " "))
+    return html.escape(TITLES.get(name, name.replace("_", " ")))
 
 
 def _card(recipe: dict, facts: dict[str, str], metrics: dict[str, float], judge: str | None) -> str:

@@ -64,6 +64,10 @@ def start(
         engine = Engine(objective, run, context, bar)
         resumed = engine.resume() if resume else False
         _say_what(console, objective, context, run, engine.step if resumed else 0)
+        if context.is_main:
+            bar.note("preparing the judge")
+            objective.prepare()
+        context.wait()
         ended = engine.train()
     if context.is_main:
         _finish(run, objective, ended, engine.clock.elapsed, console)

@@ -95,6 +95,9 @@ class Objective:
         """Rows [start, stop) of the index-th whole batch: a pure function, on the CPU (the engine moves it)."""
         raise NotImplementedError
 
+    def prepare(self) -> None:
+        """What evaluations need and the training's clock should not pay for; called once, on the first worker."""
+
     def schedule(self, progress: float, step: int) -> None:
         """Set what changes over the run (learning rates, penalties) for progress in [0, 1]."""
 

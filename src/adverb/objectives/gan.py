@@ -146,12 +146,12 @@ class Gan(Objective):
         label = np.arange(columns * 8) % self.classes if self.classes else None
         grid = generator.generate(columns * 8, seed=self.recipe.seed, label=label)
         save_grid(grid, folder / f"step-{step:07d}.png", columns=columns)
-        if self._judge is None:
-            self._judge = Judge(
-                self.data, self.recipe.evaluate.features, self.recipe.evaluate.samples, self.recipe.seed
-            )
-            self.console.print(f"  [dim]judged by[/] {self._judge.name}", highlight=False)
         return self._judge(generator, scale=5 if final else 1)
+
+    def prepare(self) -> None:
+        spec = self.recipe.evaluate
+        self._judge = Judge(self.data, spec.features, spec.samples, self.recipe.seed)
+        self.console.print(f"  [dim]judge[/] {self._judge.name}", highlight=False)
 
     @property
     def judged_by(self) -> str | None:

@@ -45,7 +45,7 @@ def evaluate_generator(
     metrics = judge(generator)
     table = Table("metric", "model", "floor", box=None, header_style="dim")
     for name, value in metrics.items():
-        if name.endswith(("_floor", "_se")):
+        if name.endswith(("_floor", "_se")) or name == "samples":
             continue
         error, floor = metrics.get(f"{name}_se"), metrics.get(f"{name}_floor")
         table.add_row(

@@ -1,0 +1,1 @@
+"""Judging what was made: distances between real and generated samples, and the features they are taken in."""
