@@ -1,0 +1,1 @@
+"""BERT: encoder, heads, tokenizer, masking, fill-mask, and the checkpoints of transformers."""

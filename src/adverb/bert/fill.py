@@ -1,0 +1,97 @@
+"""Fill the masks of a text, all of them together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from adverb.bert.heads import MaskedLM, Pretraining
+from adverb.bert.tokenizer import Tokenizer
+from adverb.errors import UserError
+
+
+@dataclass(frozen=True)
+class Fill:
+    """One way to fill all masks. tokens: what stands in each, in order; probability: of all of them together."""
+
+    text: str
+    tokens: tuple[str, ...]
+    probability: float
+
+
+@torch.inference_mode()
+def fill_mask(
+    model: MaskedLM | Pretraining,
+    tokenizer: Tokenizer,
+    text: str,
+    top_k: int = 5,
+    candidates: Sequence[str] | None = None,
+    beam: int = 32,
+) -> list[Fill]:
+    """The `top_k` most probable fillings of the masks of `text`, best first.
+
+    Several masks are filled from left to right, each given those before it: p(a, b) = p(a) p(b | a), a search over
+    the `beam` best beginnings, which reads the text again at each mask. It is exact when the beam holds every
+    beginning. Special tokens are never filled in.
+    candidates: consider these tokens only; their probabilities stay those among the whole vocabulary.
+    Raises UserError when there is no mask, when the text is too long, or when a candidate is not one token.
+    """
+    pieces = text.split(tokenizer.mask_token)
+    if len(pieces) == 1:
+        raise UserError(f"There is no {tokenizer.mask_token} in {text!r}: write it where a word is missing.")
+    ids = tokenizer.encode(text).ids
+    limit = model.config.max_position_embeddings
+    if len(ids) > limit:
+        raise UserError(f"The text has {len(ids)} tokens, but the model reads {limit}: shorten it.")
+    device = next(model.parameters()).device
+    allowed = _allowed(tokenizer, candidates, model.config.vocab_size).to(device)  # int64 [A]
+    rows = torch.tensor([ids], device=device)  # [1, L]; then the beginnings, [N, L]
+    scores = torch.zeros(1, device=device)  # log probabilities, [N]
+    masks = (rows[0] == tokenizer.mask_id).nonzero().flatten().tolist()
+
+    was_training = model.training
+    model.eval()
+    for number, position in enumerate(masks):
+        take = torch.full((len(rows), 1), position, device=device)
+        logits = model(rows, take=take)
+        logits = (logits[0] if isinstance(logits, tuple) else logits)[:, 0]  # [N, V]
+        joint = scores[:, None] + logits.float().log_softmax(-1)[:, allowed]  # [N, A]
+        width = top_k if number == len(masks) - 1 else max(beam, top_k)
+        scores, best = joint.flatten().topk(min(width, joint.numel()))
+        rows = rows[best // len(allowed)]
+        rows[:, position] = allowed[best % len(allowed)]
+    model.train(was_training)
+
+    vocabulary = tokenizer.tokens()
+    found = [tuple(vocabulary[i] for i in row) for row in rows[:, masks].tolist()]
+    return [Fill(_join(pieces, tokens), tokens, p) for tokens, p in zip(found, scores.exp().tolist(), strict=True)]
+
+
+def _allowed(tokenizer: Tokenizer, candidates: Sequence[str] | None, vocab_size: int) -> torch.Tensor:
+    special = set(tokenizer.special_ids)
+    if candidates is None:
+        return torch.tensor([i for i, token in enumerate(tokenizer.tokens()) if token and i not in special])
+    allowed = []
+    for word in candidates:
+        ids = tokenizer.encode_batch([word], special_tokens=False)[0]
+        known = tokenizer.token_to_id(word)  # "##ing" is a token, and encodes as three
+        if known is None and len(ids) == 1 and ids.ids[0] not in special:
+            known = ids.ids[0]
+        if known is None or known in special:
+            pieces = " ".join(ids.tokens) or "nothing"
+            raise UserError(f"The candidate {word!r} is not one token of this model ({pieces}): choose another word.")
+        allowed.append(known)
+    if not allowed:
+        raise UserError("The list of candidates is empty.")
+    return torch.tensor(sorted(set(allowed)))
+
+
+def _join(pieces: list[str], tokens: tuple[str, ...]) -> str:
+    """The text as it was written, with the tokens in the gaps; "##s" joins the word before it."""
+    text = pieces[0]
+    for token, piece in zip(tokens, pieces[1:], strict=True):
+        text = text.rstrip() + token[2:] if token.startswith("##") else text + token
+        text += piece
+    return text
