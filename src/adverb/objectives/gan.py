@@ -173,6 +173,7 @@ class Gan(Objective):
             "widths": model.widths,
             "blocks": model.blocks,
             "group_width": model.group_width,
+            "patch": model.patch,
             "label_names": self.data.label_names if self.classes else [],
         }
 

@@ -1,0 +1,112 @@
+"""What the networks share: the grid sizes, how a label enters, and how a discriminator ends."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+
+from adverb.errors import UserError
+
+SLOPE = 0.2  # of every leaky ReLU, as in DCGAN, StyleGAN and R3GAN
+
+
+def stage_sizes(image_size: tuple[int, int]) -> list[tuple[int, int]]:
+    """The grids of a network, coarsest first and the image's own last.
+
+    Each grid is half the next one, rounded up, for as long as its shorter side is at least 4 pixels: the coarsest
+    has 4 to 6 on that side (or the image's own where it is smaller).
+
+    >>> stage_sizes((28, 28))
+    [(4, 4), (7, 7), (14, 14), (28, 28)]
+    """
+    sizes = [tuple(image_size)]
+    while (min(sizes[0]) + 1) // 2 >= 4:
+        height, width = sizes[0]
+        sizes.insert(0, ((height + 1) // 2, (width + 1) // 2))
+    return sizes
+
+
+def check_widths(widths, grids: list[tuple[int, int]], network: str) -> list[int]:
+    """The widths as a list, or a UserError that counts the grids."""
+    if len(widths) != len(grids):
+        words = ", ".join(f"{height}×{width}" for height, width in grids)
+        raise UserError(
+            f"model.widths has {len(widths)} numbers, but {network} works on {len(grids)} grids here ({words}).\n"
+            f"Give {len(grids)} widths, for the coarsest grid first, or leave them out."
+        )
+    return list(widths)
+
+
+def _check_label(label: Tensor | None, classes: int) -> None:
+    if (label is None) == (classes > 0):
+        asked = f"drawn by label ({classes} classes): pass one" if classes else "not drawn by label: pass none"
+        raise UserError(f"This network is {asked}.")
+
+
+class LatentInput(nn.Module):
+    """Joins the label's embedding, if there are classes, to the latent: [N, Z], [N] -> [N, out_features].
+
+    Both have unit variance and the same size, so label and latent start with the same say.
+    """
+
+    def __init__(self, latent_size: int, classes: int):
+        super().__init__()
+        self.classes = classes
+        self.embedding = nn.Embedding(classes, latent_size) if classes else None  # N(0, 1)
+        self.out_features = latent_size * (2 if classes else 1)
+
+    def forward(self, latent: Tensor, label: Tensor | None) -> Tensor:
+        _check_label(label, self.classes)
+        if self.embedding is None:
+            return latent
+        return torch.cat([latent, self.embedding(label).to(latent.dtype)], dim=1)  # [N, 2Z]
+
+
+class ProjectionHead(nn.Module):
+    """Features -> one logit, [N, F] -> [N], always in float32.
+
+    With classes, the label's embedding is projected on the features: f(x, y) = v_y · φ(x) + ψ(φ(x)), Miyato &
+    Koyama 2018, eq. 3. bfloat16 would round a logit of 10 to the nearest 1/16, and the losses live on differences.
+    """
+
+    def __init__(self, in_features: int, classes: int):
+        super().__init__()
+        self.classes = classes
+        self.linear = nn.Linear(in_features, 1)
+        self.embedding = nn.Embedding(classes, in_features) if classes else None
+        nn.init.normal_(self.linear.weight, std=in_features**-0.5)
+        nn.init.zeros_(self.linear.bias)
+        if self.embedding is not None:
+            nn.init.normal_(self.embedding.weight, std=in_features**-0.5)
+
+    def forward(self, features: Tensor, label: Tensor | None) -> Tensor:
+        _check_label(label, self.classes)
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.to(self.linear.weight.dtype)
+            logits = self.linear(features).squeeze(1)  # [N, 1] -> [N]
+            if self.embedding is not None:
+                logits = logits + (self.embedding(label) * features).sum(1)
+        return logits
+
+
+def leaky_init_(weight: Tensor, scale: float = 1.0, leaky: bool = True) -> None:
+    """Normal with variance scale² · gain² / fan_in: the layer keeps the variance of its input.
+
+    leaky: the input comes out of a leaky ReLU (or the image of one is wanted), gain² = 2 / (1 + slope²) (He et al.
+    2015, eq. 14); the gain lives in the weights, so that the activation is a plain leaky ReLU and costs one pass.
+    """
+    gain = nn.init.calculate_gain("leaky_relu", SLOPE) if leaky else 1.0
+    nn.init.normal_(weight, std=scale * gain * weight[0].numel() ** -0.5)
+
+
+def add_spectral_norm(module: nn.Module) -> None:
+    """Divide the weight of every convolution, linear and embedding in `module` by its largest singular value.
+
+    Miyato et al. 2018: makes the discriminator Lipschitz, the usual partner of the hinge loss. One power iteration a
+    forward pass in training mode; none in eval mode. A convolution's weight counts as the matrix [out, in · k · k].
+    The weights must not be zero: 0 / 0.
+    """
+    for layer in list(module.modules()):
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.Embedding):
+            parametrizations.spectral_norm(layer)

@@ -1,0 +1,159 @@
+"""The image GAN as an objective: which images meet which loss, schedules, and that it learns."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from adverb import recipe
+from adverb.data.order import indices_of_batch
+from adverb.engine import Context, Engine
+from adverb.errors import UserError
+from adverb.objectives.base import Draw
+from adverb.objectives.gan import Gan, ramp
+from adverb.pipelines import load
+from adverb.pipelines.generator import Generator, slerp, to_uint8
+
+CPU = Context(torch.device("cpu"))
+
+
+def gan(name="image-gan", **overrides) -> Gan:
+    overrides = {"train.steps": 100, "train.batch_size": 16, "evaluate.features": "random", **overrides}
+    return Gan(recipe.load(name, overrides), CPU, Console(quiet=True))
+
+
+def draw(rows=16, step=0) -> Draw:
+    return Draw((0, step, "test", 0), rows, 0, rows, CPU.device)
+
+
+@pytest.mark.parametrize("name", [n for n in recipe.shipped() if recipe.load(n).objective == "gan"])
+def test_every_recipe_trains_both_networks(name):
+    objective = gan(name)
+    engine = Engine(objective, None, CPU)
+    before = {n: [p.detach().clone() for p in m.parameters()] for n, m in objective.networks.items()}
+    engine.one_step(0.0)
+    engine.one_step(0.01)
+    for network, parameters in before.items():
+        pairs = zip(parameters, objective.networks[network].parameters(), strict=True)
+        moved = [not torch.equal(a, b) for a, b in pairs]
+        assert sum(moved) > len(moved) / 2, network
+        assert all(torch.isfinite(p).all() for p in objective.networks[network].parameters())
+
+
+def test_the_discriminators_loss_is_its_formula():
+    objective = gan()
+    objective.schedule(0.0, 0)
+    batch = objective.batch(0, 0, 16)
+    loss, metrics = objective.discriminator_loss(batch, draw())
+    real, label = objective.real_images(batch, draw())
+    fake = objective.networks["generator"](draw().randn(64), label)
+    discriminator = objective.networks["discriminator"]
+    expected = torch.nn.functional.softplus(discriminator(fake, label) - discriminator(real, label)).mean()
+    for images in (real, fake.detach()):
+        images = images.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(discriminator(images, label).sum(), images)
+        expected = expected + objective.r1 / 2 * slope.square().sum((1, 2, 3)).mean()
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
+    assert objective.r1 == objective.r2 > 0 and metrics["r1"] > 0
+
+
+def test_a_generators_step_leaves_no_gradient_on_the_discriminator():
+    objective = gan()
+    engine = Engine(objective, None, CPU)
+    objective.phases = objective.phases[1:]
+    engine.one_step(0.0)
+    assert all(p.grad is None for p in objective.networks["discriminator"].parameters())
+
+
+def test_images_reach_the_discriminator_as_they_are():
+    objective = gan()
+    images, label = objective.batch(3, 4, 12)
+    rows = indices_of_batch(len(objective.data), 16, 0, 3)[4:12]
+    assert np.array_equal(images.numpy(), objective.data.images[rows])
+    assert np.array_equal(label.numpy(), objective.data.labels[rows])
+    real, _ = objective.real_images((images, label), draw(8))
+    assert real.min() >= -1 and real.max() <= 1 and np.array_equal(to_uint8(real), images.numpy())
+
+
+def test_mirroring_turns_about_half_of_the_images():
+    objective = gan(**{"data.flip": True})
+    images, _ = objective.batch(0, 0, 16)
+    real, _ = objective.real_images((images, None), draw())
+    turned = [not np.array_equal(to_uint8(real)[i], images.numpy()[i]) for i in range(16)]
+    for i in np.flatnonzero(turned):
+        assert np.array_equal(to_uint8(real)[i], images.numpy()[i][:, ::-1])
+    assert 2 < sum(turned) < 14
+
+
+def test_ramps_go_from_start_to_end_by_a_cosine():
+    assert ramp(0.3, 0.7) == 0.3
+    assert ramp((2.0, 0.2), 0.0) == 2.0 and math.isclose(ramp((2.0, 0.2), 0.5), 1.1) and ramp((2.0, 0.2), 1.0) == 0.2
+    objective = gan(**{"train.burn_in": 0.5, "optim.lr": [1e-3, 1e-4], "optim.discriminator_lr_ratio": 2.0})
+    objective.schedule(0.5, 50)
+    assert math.isclose(objective.optimizers["generator"].param_groups[0]["lr"], 1e-4)
+    assert math.isclose(objective.optimizers["discriminator"].param_groups[0]["lr"], 2e-4)
+
+
+def test_the_average_has_the_half_life_it_is_given():
+    objective = gan(**{"average.half_life": 1.0})
+    decay = objective.average_decay(0.5, 10)
+    assert math.isclose(decay ** (1000 / 16), 0.5)
+    assert gan(**{"average.half_life": [0, 1]}).average_decay(0.0, 0) == 0.0
+
+
+def test_what_the_data_cannot_give_is_refused():
+    with pytest.raises(UserError, match="too few to train"):
+        gan(**{"data.limit": 10})
+    with pytest.raises(UserError, match="has no labels"):
+        gan(**{"model.conditional": True, "data.label": "none"})
+    assert gan(**{"data.label": "none"}).classes == 0
+
+
+def test_a_saved_generator_draws_the_same(tmp_path):
+    objective = gan()
+    objective.save(objective.networks, tmp_path)
+    model = load(tmp_path)
+    assert isinstance(model, Generator) and model.label_names == [str(d) for d in range(10)]
+    direct = objective._pipeline(objective.networks)
+    assert np.array_equal(model.generate(20, seed=5), direct.generate(20, seed=5))
+    assert not np.array_equal(model.generate(20, seed=5), model.generate(20, seed=6))
+    images, labels = model.generate(400, seed=1, with_labels=True)
+    assert images.shape == (400, 8, 8, 1) and images.dtype == np.uint8
+    assert (np.bincount(labels, minlength=10) > 15).all()  # labels come as often as in the data
+    assert np.array_equal(model.generate(3, seed=2, label="7"), model.generate(3, seed=2, label=7))
+
+
+def test_truncation_stays_within_its_bound_and_one_changes_nothing():
+    model = gan()._pipeline(gan().networks)
+    assert model.latents(100, 0, 0.5).abs().max() <= 1.0
+    assert torch.equal(model.latents(100, 0), model.latents(100, 0, 1.0))
+    assert model.latents(4000, 0, 0.5).std() < 0.7
+
+
+def test_a_walk_closes_and_keeps_to_the_sphere():
+    a, b = torch.randn(2, 64, generator=torch.Generator().manual_seed(0))
+    path = slerp(a, b, 8)
+    torch.testing.assert_close(path[0], a)
+    low, high = sorted((a.norm(), b.norm()))
+    assert (path.norm(dim=1) > low - 1e-3).all() and (path.norm(dim=1) < high + 1e-3).all()
+    walk = gan()._pipeline(gan().networks).interpolate(3, 5, seed=1)
+    assert walk.shape == (15, 8, 8, 1)
+
+
+def test_it_learns_to_draw_digits():
+    """Seconds of training bring the samples' statistics near the reals'; see the bar's meaning below."""
+    objective = gan(**{"train.batch_size": 64, "train.steps": LEARNING_STEPS, "evaluate.samples": 500})
+    objective.prepare()
+    engine = Engine(objective, None, CPU)
+    start = objective._judge(objective._pipeline(engine.current()))
+    for step in range(LEARNING_STEPS):
+        engine.one_step(step / LEARNING_STEPS)
+    end = objective._judge(objective._pipeline(engine.current()))
+    assert end["frechet"] < start["frechet"] / 4 and end["coverage"] > 0.25 > start["coverage"], (start, end)
+
+
+LEARNING_STEPS = 250
