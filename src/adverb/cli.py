@@ -96,6 +96,22 @@ def generate(
 
 
 @app.command(no_args_is_help=True)
+def predict(
+    model: Annotated[str, typer.Argument(help="a run folder, a saved model, or a hub name")],
+    texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help='such as "The sky is [MASK]."')] = None,
+    top_k: Annotated[int, typer.Option(min=1, help="how many fillings of the masks")] = 5,
+    candidates: Annotated[str | None, typer.Option(help="fill in one of these words only, separated by commas")] = None,
+    file: Annotated[Path | None, typer.Option(help="read texts from here, one a line; - for standard input")] = None,
+    out: Annotated[Path | None, typer.Option(help="write JSON lines here")] = None,
+):
+    """What a model says about texts: fillings of their masks, or their embeddings."""
+    from adverb.pipelines import predict as pipeline
+
+    words = [word.strip() for word in candidates.split(",")] if candidates else None
+    pipeline.predict(model, texts or [], file=file, out=out, top_k=top_k, candidates=words, console=console)
+
+
+@app.command(no_args_is_help=True)
 def evaluate(
     model: Annotated[str, typer.Argument(help="a run folder or a saved model")],
     data: Annotated[

@@ -81,8 +81,10 @@ def _cards(metrics: dict[str, float]) -> str:
 
 
 def _pictures(folder: Path) -> str:
-    """The newest sample grid large, up to five earlier ones to see how it came about."""
+    """The newest sample grid large, up to five earlier ones to see how it came about; or the newest page of text."""
     grids = sorted(folder.glob("step-*.png"))
+    if pages := sorted(folder.glob("step-*.txt")):
+        return f"<h2>Samples</h2><pre>{html.escape(pages[-1].read_text(encoding='utf-8'))}</pre>"
     if not grids:
         return ""
     chosen = sorted({round(i * (len(grids) - 1) / 5) for i in range(6)})

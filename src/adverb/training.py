@@ -49,6 +49,10 @@ def start(
     if data is not None:
         overrides["data.path"] = str(data)
     spec, run = _open(name, overrides, out, resume)
+    if spec.objective == "tokenizer":
+        from adverb.tokenizer_training import train_tokenizer
+
+        return train_tokenizer(spec, out, console), "done"
 
     from adverb.engine import Context, Engine  # torch is imported here, after the recipe has proved valid
     from adverb.objectives import build
@@ -83,6 +87,8 @@ def dry_run(name: str, overrides: list[str], *, data: str | None, console: Conso
     if data is not None:
         overrides["data.path"] = str(data)
     spec = recipes.load(name, overrides)
+    if spec.objective == "tokenizer":
+        raise UserError("a tokenizer has no dry run: it is made in seconds")
 
     from adverb.engine import Context, Engine
     from adverb.objectives import build

@@ -406,6 +406,6 @@ def test_patches_fit_images_of_any_size(height, width, patch):
 
 
 def test_patches_shrink_the_finest_grid():
-    assert default_widths("residual", (28, 28), patch=2) == [128, 128, 64]
+    assert default_widths("residual", (28, 28), patch=2) == [128, 64, 32]
     generator, _ = build("residual", (28, 28), 1, LATENT, patch=2)
     assert generator.to_image.out_features == 4 and len(generator.stages) == 3

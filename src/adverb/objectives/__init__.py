@@ -13,4 +13,16 @@ def build(recipe: Recipe, context, console) -> Objective:
             from adverb.objectives.gan import Gan
 
             return Gan(recipe, context, console)
+        case "pretrain" if recipe.model.architecture in ("gpt", "lstm"):
+            from adverb.objectives.causal import Causal
+
+            return Causal(recipe, context, console)
+        case "pretrain":
+            from adverb.objectives.pretrain import Pretrain
+
+            return Pretrain(recipe, context, console)
+        case "electra":
+            from adverb.objectives.electra import Electra
+
+            return Electra(recipe, context, console)
     raise AssertionError(recipe.objective)  # the schema knows no other

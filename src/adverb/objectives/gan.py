@@ -26,8 +26,9 @@ from adverb.gan.sizing import resolve
 from adverb.metrics.judge import Judge
 from adverb.metrics.modes import class_shares
 from adverb.objectives.base import Draw, Objective, Phase
+from adverb.optim import ramp
 from adverb.pipelines.generator import Generator
-from adverb.schema import GanRecipe, Ramp
+from adverb.schema import GanRecipe
 
 GRID = 64  # images in a sample grid
 Batch = tuple[Tensor, Tensor | None]  # images uint8 [N, H, W, C], labels int64 [N] or None
@@ -131,7 +132,9 @@ class Gan(Objective):
             ratio = recipe.optim.discriminator_lr_ratio if name == "discriminator" else 1.0
             for group in optimizer.param_groups:
                 group["lr"], group["betas"] = lr * ratio, (recipe.optim.beta1, beta2)
-        self.r1, self.r2 = ramp(recipe.loss.r1, done), ramp(recipe.loss.r2, done)
+        # lazy regularisation (Karras et al. 2020, §3.1): the same push on average for a fraction of the cost
+        strength = 0.0 if step % recipe.loss.lazy else float(recipe.loss.lazy)
+        self.r1, self.r2 = strength * ramp(recipe.loss.r1, done), strength * ramp(recipe.loss.r2, done)
 
     def average_decay(self, progress: float, step: int) -> float:
         done = min(1.0, progress / self.recipe.train.burn_in) if self.recipe.train.burn_in else 1.0
@@ -191,11 +194,3 @@ class Gan(Objective):
             "game": f"{loss.name}, {self.recipe.model.network} networks, batch {self.recipe.train.batch_size}"
             + (", conditional" if self.classes else ""),
         }
-
-
-def ramp(value: Ramp, done: float) -> float:
-    """A number as it is; a pair by a cosine from its first to its second as `done` goes from 0 to 1."""
-    if isinstance(value, int | float):
-        return float(value)
-    start, end = value
-    return end + (start - end) * (1 + math.cos(math.pi * done)) / 2

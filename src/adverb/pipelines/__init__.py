@@ -11,7 +11,8 @@ from adverb.errors import UserError
 def load(model: str | Path):
     """The model in a run folder, a saved folder, or on a hub, as an object with the verbs that make sense for it.
 
-    A generator: `.generate`, `.interpolate`. Raises UserError where nothing can be opened.
+    A generator: `.generate`, `.interpolate`. A reader: `.fill_mask`, `.embed`. Raises UserError where nothing can be
+    opened.
     """
     folder = model_folder(model)
     try:
@@ -22,6 +23,10 @@ def load(model: str | Path):
         from adverb.pipelines.generator import Generator
 
         return Generator.load(folder)
+    from adverb.pipelines.reader import MODEL_TYPES, Reader
+
+    if kind in MODEL_TYPES:
+        return Reader.load(folder)
     raise UserError(f"{folder} holds a model of type {kind!r}, which adverb does not know")
 
 
@@ -34,5 +39,11 @@ def model_folder(model: str | Path) -> Path:
                 return path / name
         raise UserError(f"the run {path} has no model yet: it is written at the first evaluation")
     if not path.is_dir():
-        raise UserError(f"no model at {path}: expected a run folder or a saved model")
+        from adverb.data.hub import is_hub_name
+
+        if not path.exists() and "/" in str(model) and is_hub_name(str(model)):
+            from adverb.bert.checkpoint import locate
+
+            return locate(model)
+        raise UserError(f"no model at {path}: expected a run folder, a saved model, or a hub name")
     return path

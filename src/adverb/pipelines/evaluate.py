@@ -12,6 +12,7 @@ from adverb.data.images import load_images
 from adverb.errors import UserError
 from adverb.metrics.judge import Judge
 from adverb.pipelines import load
+from adverb.pipelines.generator import Generator
 from adverb.progress import short
 from adverb.run import Run, write_atomically
 from adverb.schema import GanRecipe
@@ -29,6 +30,8 @@ def evaluate_generator(
 ) -> dict[str, float]:
     """Print and return the metrics; raises UserError where it is not known what to compare with."""
     generator = load(model)
+    if not isinstance(generator, Generator):
+        raise UserError(f"{model} reads, it does not draw: its metrics are in the run's report.html")
     run = Run(model)
     spec = GanRecipe.model_validate(run.recipe()) if run.exists() else None
     if data is None and spec is None:

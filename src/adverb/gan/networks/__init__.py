@@ -25,12 +25,12 @@ __all__ = ["NETWORKS", "build", "default_widths", "stage_sizes"]
 def default_widths(network: str, image_size: tuple[int, int], patch: int = 1) -> list[int]:
     """Channels per grid, coarsest first: small enough to train on a few CPU cores.
 
-    Finest grid 32 (residual, 64 where a cell is a patch of pixels) or 64 (dcgan) channels, doubling with every halving up to 128 or 256; mlp: one hidden
+    Finest grid 32 (residual) or 64 (dcgan) channels, doubling with every halving up to 128 or 256; mlp: one hidden
     layer of 128.
     """
     if network == "mlp":
         return [128]
-    finest, most = (32 * patch, 128) if network == "residual" else (64, 256)
+    finest, most = (32, 128) if network == "residual" else (64, 256)
     grids = len(patched_stage_sizes(image_size, patch)) - (network == "dcgan")
     return [min(finest << i, most) for i in range(grids)][::-1]
 

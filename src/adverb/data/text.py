@@ -1,0 +1,261 @@
+"""Text to learn from: where it lies, read as a stream of paragraphs, and cut into sentences by rules.
+
+A document ends at an empty line of a text file, at the end of a file, and at every row of JSONL, parquet or a hub's
+data set. Nothing here holds more than one piece of `PIECE` characters.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from adverb.data.hub import is_hub_name
+from adverb.errors import UserError
+
+PLAIN = (".txt", ".text", ".md")
+SUFFIXES = (*PLAIN, ".jsonl", ".ndjson", ".parquet", *(f"{s}.gz" for s in (*PLAIN, ".jsonl")))
+PIECE = 1 << 20  # characters of a line read at a time: a file may be one line
+TRAIN, VALID = ("train", "training"), ("valid", "validation", "dev", "test")
+MODEL_FILES = frozenset(("recipe.yaml", "config.json", "tokenizer.json"))  # a folder with one is no corpus
+# What tokenizers drop inside words and Python takes for spaces; here they are spaces, whoever looks.
+CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+
+
+@dataclass
+class Source:
+    """Text in files, or the name of a data set on a hub.
+
+    column: of JSONL and tables. limit: documents to read at most. The counts are filled while `paragraphs` reads.
+    """
+
+    name: str
+    files: list[Path] = field(default_factory=list)
+    column: str = "text"
+    limit: int | None = None
+    split: str = "train"  # of a hub's data set
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def stamp(self) -> list[Any]:
+        """What changes when the text does: names, sizes and times of the files."""
+        files = [(str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in self.files]
+        return [files or self.name, self.column, self.limit, self.split]
+
+
+def find_text(path: str | Path, column: str = "text", limit: int | None = None) -> Source:
+    """The text at `path`: a file, a folder (its train/ where it has one), or a hub name.
+
+    Raises UserError where there is nothing to read.
+    """
+    where = Path(path).expanduser()
+    if not where.exists():
+        if is_hub_name(str(path)) and where.suffix not in SUFFIXES:
+            return Source(str(path), column=column, limit=limit)
+        raise UserError(
+            f"no text at {path}: expected a file, a folder of {', '.join(SUFFIXES[:6])} files, or a hub name"
+        )
+    if where.is_file():
+        if not where.name.endswith(SUFFIXES):
+            raise UserError(f"{where}: '{where.suffix}' files are not read, but these: {', '.join(SUFFIXES)}")
+        return Source(str(path), [where], column, limit)
+    folder = next((where / name for name in TRAIN if (where / name).is_dir()), where)
+    files = text_files(folder)
+    if not files:
+        raise UserError(f"{folder} holds no text: looked for {', '.join(SUFFIXES)}")
+    return Source(str(path), files, column, limit)
+
+
+def find_valid(path: str | Path, column: str = "text") -> Source | None:
+    """The held-out text beside what `find_text` finds: valid/ in the folder; None where there is none."""
+    where = Path(path).expanduser()
+    for name in VALID if where.is_dir() else ():
+        if (where / name).is_dir() and (files := text_files(where / name)):
+            return Source(str(where / name), files, column)
+    return None
+
+
+def text_files(folder: Path) -> list[Path]:
+    """Every text file below, sorted. Left out: what is hidden, held-out text beside train/, runs and models."""
+    found = []
+    for parent, folders, names in os.walk(folder):
+        top = Path(parent) == folder
+        if not top and not MODEL_FILES.isdisjoint(names):
+            folders.clear()
+            continue
+        folders[:] = [name for name in folders if not name.startswith(".") and not (top and name in VALID)]
+        found += [
+            Path(parent, name)
+            for name in names
+            if name.endswith(SUFFIXES) and not name.startswith((".", "README", "LICENSE"))
+        ]
+    return sorted(found)
+
+
+def paragraphs(source: Source) -> Iterator[str | None]:
+    """Every paragraph (a line, or a part of a very long one), and None where a document ends.
+
+    Undecodable bytes become U+FFFD and are counted in source.counts["undecodable"]. Raises UserError for a file
+    that is not text, a row that is not JSON, and a column that is not there.
+    """
+    source.counts = {"documents": 0, "undecodable": 0, "characters": 0}
+    open_document = False
+    for line in _lines(source):
+        line = CONTROLS.sub(" ", line).strip() if line is not None else None
+        if line:
+            source.counts["characters"] += len(line)
+            source.counts["undecodable"] += line.count("\ufffd")
+            open_document = True
+            yield line
+        elif open_document:
+            source.counts["documents"] += 1
+            open_document = False
+            yield None
+            if source.counts["documents"] == source.limit:
+                return
+
+
+def _lines(source: Source) -> Iterator[str | None]:
+    """Lines, "" and None at the ends of documents."""
+    if not source.files:
+        for row in _hub_rows(source):
+            yield from _of_row(row)
+    for path in source.files:
+        name = path.name.removesuffix(".gz")
+        if name.endswith(".parquet"):
+            for row in _parquet_rows(path, source.column):
+                yield from _of_row(row)
+        elif name.endswith((".jsonl", ".ndjson")):
+            for row in _json_rows(path, source.column):
+                yield from _of_row(row)
+        else:
+            with _open(path) as file:
+                while line := file.readline(PIECE):
+                    while len(line) == PIECE and not line[-1].isspace():  # don't cut a word in two
+                        more = file.readline(64)
+                        line += more
+                        if not more or any(c.isspace() for c in more):
+                            break
+                    yield line
+        yield None
+
+
+def _of_row(text: Any) -> Iterator[str | None]:
+    for line in str(text or "").splitlines():
+        if line.strip():
+            yield line
+    yield None
+
+
+def _open(path: Path) -> io.TextIOBase:
+    file = gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")
+    start = file.read(4096)
+    if b"\0" in start:
+        file.close()
+        kind = "UTF-16: save it as UTF-8" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "a binary file"
+        raise UserError(f"{path} is not UTF-8 text; it looks like {kind}, or move it away")
+    file.seek(0)
+    return io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace")
+
+
+def _json_rows(path: Path, column: str) -> Iterator[str]:
+    with _open(path) as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise UserError(f"{path}:{number}: not JSON: {error}") from None
+            if not isinstance(row, dict) or column not in row:
+                has = f"it has {', '.join(row)}" if isinstance(row, dict) else "it is not an object"
+                raise UserError(f"{path}:{number}: no column '{column}' ({has}): set data.column")
+            yield row[column]
+
+
+def _parquet_rows(path: Path, column: str) -> Iterator[str]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path} is not a parquet file: {str(error).splitlines()[0]}") from None
+    if column not in table.schema_arrow.names:
+        raise UserError(f"{path}: no column '{column}' (it has {', '.join(table.schema_arrow.names)}): set data.column")
+    for batch in table.iter_batches(1000, columns=[column]):
+        yield from batch.column(0).to_pylist()
+
+
+def _hub_rows(source: Source) -> Iterator[str]:
+    import datasets  # slow, and needed for hub names only
+
+    name, _, config = source.name.partition(":")
+    try:
+        rows = datasets.load_dataset(name, config or None, split=source.split, streaming=True)
+        for row in rows:
+            if source.column not in row:
+                has = ", ".join(row)
+                raise UserError(f"'{source.name}' has no column '{source.column}' (it has {has}): set data.column")
+            yield row[source.column]
+    except UserError:
+        raise
+    except Exception as error:  # datasets raises dozens of kinds
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        raise UserError(
+            f"'{source.name}' is not a path here, and as a hub's data set can't be read: {reason}"
+        ) from None
+
+
+# -- sentences
+
+# Words before a full stop that do not end a sentence, in lower case; single letters (initials) never do.
+ABBREVIATIONS = frozenset(
+    "mr mrs ms messrs mme mlle dr prof rev hon st gen col capt lieut lt sgt maj cmdr adm gov sen rep pres supt "
+    "jr sr esq vs viz cf etc e.g i.e approx dept est fig figs no nos vol vols ch chap pp p art sec ed eds "
+    "jan feb mar apr jun jul aug sept sep oct nov dec mt ft inc ltd co corp bros a.m p.m".split()
+)
+MAY_END = frozenset("etc a.m p.m jr sr esq inc ltd co corp bros".split())  # these may end one too: look ahead
+_BORDER = re.compile(r"""([.!?…]+)(["”’'»)\]]*)\s+(?=["“‘'«(\[]*(\w))|[。！？]["”’」』)]*\s*""")
+_LAST_WORD = re.compile(r"[\w.]+$")
+STARTERS = re.compile(r"[\"“‘'«(\[]*(The|A|An|In|On|At|He|She|It|They|We|I|You|But|And|This|That|There|If|When|As)\b")
+
+
+def sentences(paragraph: str) -> list[str]:
+    """A paragraph cut into sentences; joined by spaces they are the paragraph again, white space aside.
+
+    A sentence ends at . ! ? … (and closing quotes) before white space, unless what follows starts in lower case,
+    or the full stop belongs to an abbreviation or an initial. "etc.", "Co." and the like end one only before a
+    word that often starts one. Chinese and Japanese full stops end one anywhere.
+    """
+    found, start = [], 0
+    for border in _BORDER.finditer(paragraph):
+        following = border[3]
+        if following is not None:
+            if following.islower():
+                continue
+            if border[1] == "." and not border[2] and _abbreviates(paragraph, start, border, following):
+                continue
+        if piece := paragraph[start : border.end()].strip():
+            found.append(piece)
+        start = border.end()
+    if rest := paragraph[start:].strip():
+        found.append(rest)
+    return found
+
+
+def _abbreviates(text: str, start: int, border: re.Match, following: str) -> bool:
+    word = _LAST_WORD.search(text, max(start, border.start() - 20), border.start())
+    if word is None:
+        return False
+    last = word[0].lower()
+    if last in ABBREVIATIONS and last not in MAY_END:
+        return last != "no" or following.isdigit()  # "No. 5", but "I said no."
+    if last in MAY_END or re.fullmatch(r"\w(\.\w)+", last):  # etc., U.S.
+        return STARTERS.match(text, border.end()) is None
+    return len(last) == 1 and last.isalpha() and last != "i"  # J. R. R. Tolkien, but "So am I."
