@@ -72,7 +72,7 @@ def test_a_run_folder_is_complete(trained):
         assert (trained / name).stat().st_size > 0, name
     assert len(list((trained / "samples").glob("step-*.png"))) == 2
     page = (trained / "report.html").read_text()
-    assert "data:image/png;base64" in page and "frechet" in page and "http" not in page.replace("http-equiv", "")
+    assert "data:image/png;base64" in page and "Fréchet" in page and "http" not in page
     rows = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["step"] == 120 and {"eval/frechet", "eval/frechet_floor", "eval/coverage"} <= rows[-1].keys()
     assert any("d_loss" in row and row["img_per_second"] > 0 for row in rows)

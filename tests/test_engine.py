@@ -122,6 +122,20 @@ def test_resuming_is_exact_to_the_last_bit(tmp_path, stop_at):
     assert trace(whole) == trace(second)
 
 
+def test_a_finished_run_is_left_alone_and_a_longer_budget_goes_on(tmp_path):
+    engine(Train(steps=10, batch_size=32, evaluations=2), tmp_path).train()
+    rows = Run(tmp_path / "run").metrics()
+    again = engine(Train(steps=10, batch_size=32, evaluations=2), tmp_path)
+    again.resume()
+    again.train()
+    assert again.run.metrics() == rows and again.step == 10
+    longer = engine(Train(steps=20, batch_size=32, evaluations=2), tmp_path)
+    longer.resume()
+    longer.train()
+    steps = [row["step"] for row in longer.run.metrics() if "eval/loss" in row]
+    assert longer.step == 20 and steps == [5, 10, 20]
+
+
 def test_accumulated_batches_equal_whole_ones():
     results = []
     for accumulate in (1, 4):

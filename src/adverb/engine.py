@@ -185,10 +185,11 @@ class Engine:
                 self._evaluate(final=False)
                 self._save()
                 last_save, last_log = self.clock.elapsed, last_log + self.clock.elapsed - now
-            elif now - last_save > 60 * spec.checkpoint_minutes:
+            elif now - last_save > 60 * spec.checkpoint_minutes and progress < 1.0:
                 self._save()
                 last_save = self.clock.elapsed
-        if not stop:
+        if not stop and self.evaluated < spec.evaluations:  # a finished run that is resumed has nothing left to do
+            self.evaluated = spec.evaluations
             self._evaluate(final=True)
         self._save()
 
@@ -389,9 +390,11 @@ class Engine:
         for name, optimizer in self.objective.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         self.objective.load_state(state["objective"])
-        self.step, self.evaluated, self.best_value = state["step"], state["evaluated"], state["best_value"]
+        self.step, self.best_value = state["step"], state["best_value"]
         self.window.update(state["window"])
         self.clock = Clock(self.train_spec, elapsed=state["elapsed"])
+        due = int(self.clock.progress(self.step) * self.train_spec.evaluations)
+        self.evaluated = min(state["evaluated"], due)  # a longer budget makes room for more
         if self.context.is_main:
             self.run.rewind_metrics(self.step)
         self.context.wait()
