@@ -35,10 +35,11 @@ from rich.console import Console
 from adverb import machine
 from adverb import recipe as recipes
 from adverb.bert.tokenizer import Tokenizer
+from adverb.context import Context
 from adverb.data.corpus import load_corpus
 from adverb.data.rows import Chunks
 from adverb.data.text import find_text, paragraphs
-from adverb.engine import Context, Engine
+from adverb.engine import Engine
 from adverb.objectives.pretrain import Pretrain, encoder_flops, hits, summary, token_losses
 
 SHAPES = {"small": (4, 256, 4), "base": (12, 768, 12)}

@@ -16,8 +16,9 @@ import torch
 from rich.console import Console
 
 from adverb import recipe as recipes
+from adverb.context import Context
 from adverb.data.images import load_images
-from adverb.engine import Context, Engine
+from adverb.engine import Engine
 from adverb.objectives.gan import Gan
 from plain_dcgan import BATCH, LATENT, PlainDiscriminator, PlainGenerator, PlainLoop, initialise
 

@@ -11,7 +11,8 @@ import torch
 from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
-from adverb.engine import Context, Engine
+from adverb.context import Context
+from adverb.engine import Engine
 from adverb.errors import UserError
 from adverb.objectives.base import Draw, Objective, Phase
 from adverb.run import Run

@@ -10,8 +10,9 @@ import torch
 from rich.console import Console
 
 from adverb import recipe
+from adverb.context import Context
 from adverb.data.order import indices_of_batch
-from adverb.engine import Context, Engine
+from adverb.engine import Engine
 from adverb.errors import UserError
 from adverb.objectives.base import Draw
 from adverb.objectives.gan import Gan, ramp

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from adverb import recipe
 from adverb.bert.checkpoint import load_pretrained
-from adverb.engine import Context, Engine
+from adverb.context import Context
+from adverb.engine import Engine
 from adverb.errors import UserError
 from adverb.objectives import build
 from adverb.objectives.base import Draw

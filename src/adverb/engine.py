@@ -10,118 +10,22 @@ from __future__ import annotations
 import contextlib
 import copy
 import signal
-import time
 from collections import defaultdict
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from adverb import machine
+from adverb.context import Clock, Context
 from adverb.errors import UserError
 from adverb.objectives.base import Draw, Objective, Phase
 from adverb.progress import Progress
 from adverb.run import Run
-from adverb.schema import Train
 
 PATIENCE = 20  # updates in a row with a loss or gradient that is not finite, before the run is given up
-COMPILE_MINUTES = 30  # budget from which train.compile=auto compiles
 ROWS_LOGGED = 300  # lines of metrics.jsonl in a whole run, about
-
-
-@dataclass
-class Context:
-    """Where a run computes: device, precision, and which of how many workers this is."""
-
-    device: torch.device
-    bf16: bool = False
-    compiled: bool = False
-    rank: int = 0
-    world: int = 1
-
-    @classmethod
-    def create(cls, train: Train) -> Context:
-        from accelerate import PartialState  # slow to import, and not needed to validate a recipe
-
-        state = PartialState(cpu=train.device == "cpu")
-        device = state.device if state.num_processes > 1 else machine.pick_device(train.device)
-        if train.precision == "auto":
-            bf16 = machine.peaks(device).bf16_profits
-        else:
-            bf16 = train.precision == "bf16"
-        # Compiling takes about a minute; on a CPU it wins up to a fifth, so it pays in runs of half an hour and more.
-        wanted = (train.minutes or 0) >= COMPILE_MINUTES if train.compile == "auto" else train.compile
-        return cls(device, bf16, wanted, state.process_index, state.num_processes)
-
-    @property
-    def is_main(self) -> bool:
-        return self.rank == 0
-
-    @property
-    def precision(self) -> str:
-        return "bf16" if self.bf16 else "fp32"
-
-    def autocast(self) -> contextlib.AbstractContextManager:
-        if not self.bf16:
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
-
-    def compile(self, module: nn.Module, say: Callable[[str], None]) -> None:
-        """Compile a network in place where that is wanted and can be done; else it stays as it is, and we say so."""
-        if not self.compiled:
-            return
-        if not machine.has_compiler(self.device):
-            say(f"not compiled: there is no compiler for {self.device.type} here (a C++ compiler, or Triton on CUDA)")
-            self.compiled = False
-            return
-        torch._dynamo.config.suppress_errors = True  # what fails to compile runs uncompiled
-        module.compile()
-
-    def average_gradients(self, parameters: list[nn.Parameter]) -> None:
-        """Replace every worker's gradients by their mean: one flat all-reduce, safe with double backward."""
-        if self.world == 1:
-            return
-        grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
-        flat = torch.cat([g.flatten() for g in grads])
-        torch.distributed.all_reduce(flat)
-        flat /= self.world
-        for p, piece in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
-            p.grad = piece.view_as(p)
-
-    def agree(self, *values: float) -> list[float]:
-        """The first worker's values, on all of them."""
-        if self.world == 1:
-            return list(values)
-        shared = torch.tensor(values, dtype=torch.float64)
-        if self.device.type == "cuda":
-            shared = shared.to(self.device)
-        torch.distributed.broadcast(shared, src=0)
-        return shared.tolist()
-
-    def wait(self) -> None:
-        if self.world > 1:
-            torch.distributed.barrier()
-
-
-class Clock:
-    """How far the run is, by steps, by minutes, or by whichever budget runs out first."""
-
-    def __init__(self, train: Train, elapsed: float = 0.0):
-        self.steps, self.minutes = train.steps, train.minutes
-        self.started = time.perf_counter() - elapsed
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds of training, over all resumptions."""
-        return time.perf_counter() - self.started
-
-    def progress(self, step: int) -> float:
-        by_steps = step / self.steps if self.steps else 0.0
-        by_time = self.elapsed / (60 * self.minutes) if self.minutes else 0.0
-        return min(1.0, max(by_steps, by_time))
 
 
 class Engine:

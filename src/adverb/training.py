@@ -54,7 +54,8 @@ def start(
 
         return train_tokenizer(spec, out, console), "done"
 
-    from adverb.engine import Context, Engine  # torch is imported here, after the recipe has proved valid
+    from adverb.context import Context  # torch is imported here, after the recipe has proved valid
+    from adverb.engine import Engine
     from adverb.objectives import build
 
     context = Context.create(spec.train)
@@ -90,7 +91,8 @@ def dry_run(name: str, overrides: list[str], *, data: str | None, console: Conso
     if spec.objective == "tokenizer":
         raise UserError("a tokenizer has no dry run: it is made in seconds")
 
-    from adverb.engine import Context, Engine
+    from adverb.context import Context
+    from adverb.engine import Engine
     from adverb.objectives import build
 
     context = Context.create(spec.train)
