@@ -22,7 +22,7 @@ demo: $(BIN)/.installed
 	$(BIN)/adverb demo
 
 test: $(BIN)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(BIN)/.installed-dev
 	$(BIN)/ruff check .
