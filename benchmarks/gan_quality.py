@@ -15,7 +15,6 @@ import json
 import tempfile
 from pathlib import Path
 
-from rich.console import Console
 
 import adverb
 from adverb.data.grid import save_grid
@@ -57,15 +56,14 @@ def main() -> None:
         save_grid(model.generate(100, seed=1), out / f"{name.split(' (')[0].replace(' ', '-')}.png", columns=10)
     ours, *scripts = results.values()
     (out / "quality.json").write_text(json.dumps(results, indent=1))
-    console = Console()
-    console.print(f"MNIST {options.size}×{options.size}, {options.minutes:g} minutes each, judged by {judge.name}")
-    console.print(f"{'':44s}" + "".join(f"{name:>13s}" for name in SHOWN))
+    print(f"MNIST {options.size}×{options.size}, {options.minutes:g} minutes each, judged by {judge.name}")
+    print(f"{'':44s}" + "".join(f"{name:>13s}" for name in SHOWN))
     for name, metrics in results.items():
-        console.print(f"{name:44s}" + "".join(f"{metrics[m]:13.3f}" for m in SHOWN))
+        print(f"{name:44s}" + "".join(f"{metrics[m]:13.3f}" for m in SHOWN))
     floor = "".join(f"{ours[f'{m}_floor']:13.3f}" if f"{m}_floor" in ours else f"{'':13s}" for m in SHOWN)
-    console.print(f"{'floor (other real images)':44s}{floor}")
+    print(f"{'floor (other real images)':44s}{floor}")
     for metrics in scripts:
-        console.print(f"Fréchet distance of the script over adverb's: × {metrics['frechet'] / ours['frechet']:.1f}")
+        print(f"Fréchet distance of the script over adverb's: × {metrics['frechet'] / ours['frechet']:.1f}")
 
 
 if __name__ == "__main__":
