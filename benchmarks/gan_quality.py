@@ -15,7 +15,6 @@ import json
 import tempfile
 from pathlib import Path
 
-
 import adverb
 from adverb.data.grid import save_grid
 from adverb.data.images import load_images
