@@ -41,6 +41,7 @@ from adverb.data.rows import Chunks
 from adverb.data.text import find_text, paragraphs
 from adverb.engine import Engine
 from adverb.objectives.pretrain import Pretrain, encoder_flops, hits, summary, token_losses
+from adverb.places import cache_folder
 
 SHAPES = {"small": (4, 256, 4), "base": (12, 768, 12)}
 LENGTH = 128
@@ -49,7 +50,7 @@ QUIET = Console(quiet=True)
 
 def tokenizer_folder(data: str, vocab_size: int) -> Path:
     """One tokenizer for both sides, kept in the cache."""
-    folder = machine.cache_folder() / "benchmark" / f"tokenizer-{vocab_size}"
+    folder = cache_folder() / "benchmark" / f"tokenizer-{vocab_size}"
     if not (folder / "tokenizer.json").is_file():
         texts = (p for p in paragraphs(find_text(data)) if p)
         Tokenizer.train(texts, vocab_size, max_length=512).save_pretrained(folder)

@@ -12,10 +12,7 @@ from pathlib import Path
 
 import torch
 
-
-def cache_folder() -> Path:
-    """Where adverb keeps what it can compute again: $ADVERB_CACHE, or ~/.cache/adverb."""
-    return Path(os.environ.get("ADVERB_CACHE") or Path.home() / ".cache" / "adverb")
+from adverb.places import cache_folder
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 
 from adverb.errors import UserError
+from adverb.places import cache_folder
 
 FORMAT = 1  # raise when decoding changes, so that older caches aren't read
 
 
 def cache_root() -> Path:
     """$ADVERB_CACHE/images, else ~/.cache/adverb/images."""
-    return Path(os.environ.get("ADVERB_CACHE") or "~/.cache/adverb").expanduser() / "images"
+    return cache_folder() / "images"
 
 
 def open_cached(key: str) -> tuple[np.ndarray, dict[str, Any]] | None:

@@ -21,7 +21,7 @@ import numpy as np
 from adverb.bert.tokenizer import Tokenizer
 from adverb.data.text import Source, paragraphs, sentences
 from adverb.errors import UserError
-from adverb.machine import cache_folder
+from adverb.places import cache_folder
 
 FORMAT = 1  # raise when reading or cutting changes, so that older caches aren't used
 BLOCK = 1 << 20  # characters encoded at a time

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from adverb.metrics.images import as_float
+from adverb.places import cache_folder
 
 FEATURES = 96
 MOST_IMAGES = 30_000  # trained on at most; accuracy is past the point where more images pay for their time
@@ -135,10 +136,6 @@ def fingerprint(images: np.ndarray, labels: np.ndarray) -> str:
     for row in np.linspace(0, len(images) - 1, min(512, len(images))).astype(int):
         digest.update(np.ascontiguousarray(images[row]).tobytes())
     return digest.hexdigest()
-
-
-def cache_folder() -> Path:
-    return Path(os.environ.get("ADVERB_CACHE") or Path.home() / ".cache" / "adverb")
 
 
 def _write(network: Classifier, accuracy: float, path: Path) -> None:

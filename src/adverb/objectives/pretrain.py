@@ -25,9 +25,9 @@ from adverb.data.corpus import Corpus, fingerprint, load_corpus
 from adverb.data.rows import Chunks, Pairs
 from adverb.data.text import find_text, find_valid, paragraphs
 from adverb.errors import UserError
-from adverb.machine import cache_folder
 from adverb.objectives.base import Draw, Objective, Phase
 from adverb.optim import adamw, lr_factor, ramp, set_lr
+from adverb.places import cache_folder
 from adverb.run import write_atomically
 from adverb.schema import PretrainRecipe
 
