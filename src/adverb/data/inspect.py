@@ -15,9 +15,8 @@ from adverb.data.grid import save_grid
 from adverb.data.image_set import ImageSet
 from adverb.data.images import load_images
 from adverb.data.order import epoch_order
+from adverb.data.show import SHOWN, bar, facts, listed, print_notes, print_warnings
 
-SHOWN = 10  # entries of a list before it is cut
-BAR = 32  # characters
 SHEET = 100  # images on a contact sheet
 
 
@@ -67,26 +66,23 @@ def print_images(images: ImageSet, title: str, console: Console) -> None:
     report, n = images.report, len(images)
     height, width, channels = images.shape
     console.print(f"\n[bold]{escape(title)}[/]  [dim]{escape(report.about)}[/]\n")
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="dim", no_wrap=True)
-    facts.add_column(overflow="fold")
+    table = facts()
     splits = ", ".join(f"{name} {count:,}" for name, count in report.splits.items()) if len(report.splits) > 1 else ""
-    facts.add_row("found", f"{report.found:,} images" + (f" in {report.split} (splits: {splits})" if splits else ""))
+    table.add_row("found", f"{report.found:,} images" + (f" in {report.split} (splits: {splits})" if splits else ""))
     if report.left_out:
-        facts.add_row("left out", f"[yellow]{len(report.left_out):,}[/] (listed below)")
-    facts.add_row("duplicates", f"{report.duplicates:,}" + (" equal an earlier image" if report.duplicates else ""))
-    facts.add_row("modes", ", ".join(f"{mode} {count:,}" for mode, count in report.modes.items()))
+        table.add_row("left out", f"[yellow]{len(report.left_out):,}[/] (listed below)")
+    table.add_row("duplicates", f"{report.duplicates:,}" + (" equal an earlier image" if report.duplicates else ""))
+    table.add_row("modes", ", ".join(f"{mode} {count:,}" for mode, count in report.modes.items()))
     if report.ignored:
-        facts.add_row("other files", escape(_listed([f"{count:,} {s}" for s, count in report.ignored.items()])))
+        table.add_row("other files", escape(listed([f"{count:,} {s}" for s, count in report.ignored.items()], "kinds")))
     kind = {1: "grey", 3: "RGB", 4: "RGBA"}[channels]
-    facts.add_row(
+    table.add_row(
         "[bold]trained on[/]",
         f"[bold green]{n:,} images of {height}×{width} {kind}[/]  "
         f"[dim]uint8 [{n}, {height}, {width}, {channels}], {images.images.nbytes / 2**20:,.1f} MiB[/]",
     )
-    console.print(facts)
-    for note in report.notes:
-        console.print(Text("• ", style="cyan") + Text(note))
+    console.print(table)
+    print_notes(console, report.notes)
     if len(report.sizes) > 1:
         _bars(console, "sizes (height×width)", {s.replace("x", "×"): c for s, c in report.sizes.items()})
     else:
@@ -99,16 +95,13 @@ def print_images(images: ImageSet, title: str, console: Console) -> None:
         _captions(console, images)
     if report.left_out:
         console.print(f"\n[bold]left out[/]  {len(report.left_out):,}")
-        listed = Table.grid(padding=(0, 2))
+        reasons = Table.grid(padding=(0, 2))
         for name, reason in report.left_out[:SHOWN]:
-            listed.add_row("  " + escape(name), Text(reason, style="yellow"))
-        console.print(listed)
+            reasons.add_row("  " + escape(name), Text(reason, style="yellow"))
+        console.print(reasons)
         if len(report.left_out) > SHOWN:
             console.print(f"  [dim]and {len(report.left_out) - SHOWN:,} more[/]")
-    if report.warnings:
-        console.print()
-        for warning in report.warnings:
-            console.print(Text("! ", style="bold yellow") + Text(warning))
+    print_warnings(console, report.warnings)
     console.print()
 
 
@@ -123,9 +116,7 @@ def _bars(console: Console, title: str, counts: dict[str, int]) -> None:
     table.add_column(justify="right")
     table.add_column(no_wrap=True)
     for name, count in shown.items():
-        eighths = round(8 * BAR * count / most) if most else 0
-        bar = "█" * (eighths // 8) + (" ▏▎▍▌▋▊▉"[eighths % 8].strip())
-        table.add_row("  " + escape(name), f"{count:,}", Text(bar or ("▏" if count else ""), style="cyan"))
+        table.add_row("  " + escape(name), f"{count:,}", bar(count, most))
     console.print(f"\n[bold]{escape(title)}[/]")
     console.print(table)
     if len(shown) < len(counts):
@@ -146,8 +137,3 @@ def _captions(console: Console, images: ImageSet) -> None:
     for i in epoch_order(len(images), 0, 0)[:5]:
         table.add_row("  " + escape(images.names[i]), Text(captions[i][:120], style="italic"))
     console.print(table)
-
-
-def _listed(items: list[str]) -> str:
-    more = f" and {len(items) - SHOWN} more kinds" if len(items) > SHOWN else ""
-    return ", ".join(items[:SHOWN]) + more
