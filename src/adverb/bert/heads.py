@@ -138,13 +138,20 @@ class SequenceClassifier(nn.Module):
     def classify(self, features: Tensor) -> Tensor:
         return self.classifier(F.dropout(features, self.config.head_dropout, self.training))
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """labels: int64 [B]; float [B, C] in {0, 1} when multi-label; float [B, C] or [B] for a regression."""
+    def loss(
+        self, logits: Tensor, labels: Tensor, class_weights: Tensor | None = None, label_smoothing: float = 0.0
+    ) -> Tensor:
+        """labels: int64 [B]; float [B, C] in {0, 1} when multi-label; float [B, C] or [B] for a regression.
+
+        class_weights [C]: by which a row counts that has the class. label_smoothing in [0, 1): that share of what a
+        row should say is spread evenly (Szegedy et al. 2016, §7). Neither changes a regression.
+        """
         if self.config.problem_type == "regression":
             return F.mse_loss(logits.float(), labels.float().view_as(logits))
         if self.config.problem_type == "multi_label_classification":
-            return F.binary_cross_entropy_with_logits(logits.float(), labels.float())
-        return cross_entropy(logits, labels)
+            labels = labels.float() * (1 - label_smoothing) + label_smoothing / 2
+            return F.binary_cross_entropy_with_logits(logits.float(), labels, pos_weight=class_weights)
+        return cross_entropy(logits, labels, class_weights, label_smoothing)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """[B, C] in [0, 1]: they sum to 1, or are independent when multi-label; a regression's values as they are."""
@@ -294,11 +301,18 @@ def linear(config: BertConfig, outputs: int) -> nn.Linear:
     return layer
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+def cross_entropy(
+    logits: Tensor, labels: Tensor, class_weights: Tensor | None = None, label_smoothing: float = 0.0
+) -> Tensor:
     """Mean in float32 over the labels that are not -100; 0, with a gradient of 0, when there is none.
 
-    logits [..., C], labels int64 [...].
+    logits [..., C], labels int64 [...]. class_weights [C]: each loss counts by the weight of its label, in the sum
+    and not in their number.
     """
     logits, labels = logits.flatten(0, -2), labels.flatten()
-    total = F.cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction="sum")
-    return total / (labels != IGNORED).sum().clamp(min=1)
+    losses = F.cross_entropy(
+        logits.float(), labels, ignore_index=IGNORED, reduction="none", label_smoothing=label_smoothing
+    )
+    if class_weights is not None:
+        losses = losses * class_weights[labels.clamp(min=0)]
+    return losses.sum() / (labels != IGNORED).sum().clamp(min=1)
