@@ -104,7 +104,7 @@ def test_parameter_counts_of_the_documentation():
         DcganGenerator((28, 28), 1, 64): 919_425,
         DcganDiscriminator((28, 28), 1): 660_929,
         DcganDiscriminator((28, 28), 1, norm="batch"): 661_697,
-        ResidualGenerator((28, 28), 1, 64, widths): 274_977,
+        ResidualGenerator((28, 28), 1, 64, widths): 397_729,
         ResidualDiscriminator((28, 28), 1, widths): 266_817,
     }
     for network, number in documented.items():

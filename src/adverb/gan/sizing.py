@@ -6,7 +6,7 @@ import torch
 
 from adverb.errors import UserError
 from adverb.gan.networks import default_widths
-from adverb.schema import GanRecipe
+from adverb.schema.gan import GanRecipe
 
 FEWEST = 16  # images; with fewer there is nothing to learn but them
 

@@ -8,6 +8,7 @@ from torch.nn.utils import parametrizations
 
 from adverb.errors import UserError
 
+LABEL_DEVIATION = 0.2  # of the label's embedding beside a latent of deviation 1
 SLOPE = 0.2  # of every leaky ReLU, as in DCGAN, StyleGAN and R3GAN
 
 
@@ -47,13 +48,17 @@ def _check_label(label: Tensor | None, classes: int) -> None:
 class LatentInput(nn.Module):
     """Joins the label's embedding, if there are classes, to the latent: [N, Z], [N] -> [N, out_features].
 
-    Both have unit variance and the same size, so label and latent start with the same say.
+    Both have the same size; the label starts with a twenty-fifth of the latent's variance. A label is learned from in
+    any case, while with an equal say it drowns the latent early, and the images of a class are alike for good: recall
+    0.40 against 0.54 on MNIST after the same minutes.
     """
 
     def __init__(self, latent_size: int, classes: int):
         super().__init__()
         self.classes = classes
-        self.embedding = nn.Embedding(classes, latent_size) if classes else None  # N(0, 1)
+        self.embedding = nn.Embedding(classes, latent_size) if classes else None
+        if self.embedding is not None:
+            nn.init.normal_(self.embedding.weight, std=LABEL_DEVIATION)
         self.out_features = latent_size * (2 if classes else 1)
 
     def forward(self, latent: Tensor, label: Tensor | None) -> Tensor:

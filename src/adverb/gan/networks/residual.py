@@ -1,10 +1,13 @@
 """Residual networks without normalisation, after R3GAN (Huang et al. 2024, "The GAN is dead; long live the GAN!").
 
 Generator and discriminator are each other's mirror: the same blocks on the same grids, coarse to fine in one, fine
-to coarse in the other, and between two grids a bilinear resampling and a 1×1 convolution. The generator starts from
-a learned picture on the coarsest grid whose channels the latent scales; the discriminator ends by weighing its
-coarsest grid with such a picture. No style modulation, no noise inputs, no minibatch tricks, no normalisation: the
-initialisation (Zhang et al. 2019, Fixup) does what normalisation was for.
+to coarse in the other, and between two grids a bilinear resampling and a 1×1 convolution. The generator starts with
+a linear map from the latent to the coarsest grid, as DCGAN's does; the discriminator ends by weighing that grid. No
+style modulation, no noise inputs, no minibatch tricks, no normalisation: the initialisation (Zhang et al. 2019,
+Fixup) does what normalisation was for.
+
+R3GAN's own start, one learned picture whose channels the latent scales, gives the latent so little to say that in
+short runs the images of a class were alike: recall 0.02 against 0.40 on MNIST, after the same minutes.
 
 Inside, activations are [N, H, W, C]: a 1×1 convolution is then a matrix product, resampling is two of them (both
 have cheap second derivatives), and the one true convolution sees the `channels_last` layout that it wants.
@@ -12,6 +15,7 @@ have cheap second derivatives), and the one true convolution sees the `channels_
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -191,7 +195,7 @@ class ResidualGenerator(nn.Module):
     expansion: of the channels inside a block.
     patch: side of the square of pixels that the finest grid draws at once, as a vision transformer reads patches;
         2 leaves a quarter of the work, since the finest grid is most of it.
-    Z = 64, (128, 128, 64, 32), 28×28 grey: 274,977 parameters.
+    Z = 64, (128, 128, 64, 32), 28×28 grey: 397,729 parameters.
     """
 
     def __init__(
@@ -211,14 +215,13 @@ class ResidualGenerator(nn.Module):
         widths = check_widths(widths, sizes, "residual")
         self.image_size, self.patch = image_size, patch
         self.input = LatentInput(latent_size, classes)
-        self.scale = _pointwise(self.input.out_features, widths[0], bias=True)
-        self.basis = nn.Parameter(torch.randn(*sizes[0], widths[0]))
+        self.grid = (*sizes[0], widths[0])
+        self.start = _pointwise(self.input.out_features, math.prod(self.grid), bias=True)
         self.stages = _stages(sizes, widths, blocks, expansion, group_width, zero_last=True)
         self.to_image = _pointwise(widths[-1], channels * patch**2, bias=True)
 
     def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
-        scale = self.scale(self.input(latent, label))  # [N, C]
-        x = scale[:, None, None] * self.basis.to(scale.dtype)  # [N, h, w, C]
+        x = self.start(self.input(latent, label)).unflatten(1, self.grid)  # [N, h, w, C]
         for stage in self.stages:
             x = stage(x)
         images = pixel_shuffle(self.to_image(x).permute(0, 3, 1, 2), self.patch)  # [N, C·p², h, w] -> [N, C, h·p, w·p]
