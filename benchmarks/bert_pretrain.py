@@ -8,6 +8,8 @@ speed: tokens per second, the sides alternating in one process so that a drift o
 ratios are taken round by round. quality: each side trains from scratch for the same minutes, then one function
 judges them on the same held-out rows with the same masks. tokenise: text to a data set on disk.
 
+The quality part trains the shipped bert-fast, its own architecture and batch.
+
 "Trainer as it comes" has transformers' defaults: batch 8, dropout 0.1, AdamW at 5e-5 with linear decay, float32.
 "Trainer, tuned by hand" has what its documents and options offer: bf16, no dropout, fused AdamW, batch and learning
 rate of ours. Its run of the quality part is told beforehand how many steps fit, so that its decay ends in time.
@@ -178,20 +180,20 @@ def quality(options: argparse.Namespace) -> None:
     folder = tokenizer_folder(options.data, options.vocab_size)
     table: dict[str, list[dict[str, float]]] = {}
     for seed in range(options.seeds):
-        for architecture in ("bert", "modern"):
-            objective = ours(options.data, folder, options.shape, seed=seed,
-                             **{"train.minutes": options.minutes, "model.architecture": architecture})  # fmt: skip
-            judge = objective
+        objective = ours(options.data, folder, options.shape, seed=seed, **{"train.minutes": options.minutes})
+        if "adverb" in options.sides:
             tokens = train_ours(objective, options.minutes)
             network = objective.networks["model"].eval()
-            found = judged(judge, lambda ids, take, network=network: network(ids, take=take))
-            table.setdefault(f"adverb bert-fast, {architecture}", []).append(found | {"tokens": tokens})
-        rows = trainer_rows(judge)
+            found = judged(objective, lambda ids, take, network=network: network(ids, take=take))
+            table.setdefault("adverb bert-fast", []).append(found | {"tokens": tokens})
+        rows = trainer_rows(objective)
         for name, tuned, batch, extra in (
             ("Trainer as it comes", False, 8, {}),
-            ("Trainer, tuned by hand", True, judge.recipe.train.batch_size,
+            ("Trainer, tuned by hand", True, 64,
              {"learning_rate": options.trainer_lr, "warmup_steps": 0.06, "weight_decay": 0.01, "adam_beta2": 0.98}),
         ):  # fmt: skip
+            if ("tuned" if tuned else "trainer") not in options.sides:
+                continue
             rate = their_rate(rows, folder, options.shape, tuned, batch, min(20.0, 6 * options.minutes))
             steps = max(10, int(rate * 60 * options.minutes / (batch * LENGTH)))
             if "warmup_steps" in extra:
@@ -201,7 +203,7 @@ def quality(options: argparse.Namespace) -> None:
                              lr_scheduler_type="linear", **extra)  # fmt: skip
             theirs.train()
             model = theirs.model.eval()
-            found = judged(judge, lambda ids, take, model=model: torch.take_along_dim(
+            found = judged(objective, lambda ids, take, model=model: torch.take_along_dim(
                 model(input_ids=ids).logits, take[..., None], 1))  # fmt: skip
             table.setdefault(name, []).append(found | {"tokens": stopwatch.steps * batch * LENGTH})
     print(f"\nheld-out masked loss after {options.minutes:g} minutes, {torch.get_num_threads()} threads")
@@ -279,6 +281,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--sides", nargs="*", default=["adverb", "trainer", "tuned"], help="of the quality part")
     parser.add_argument("--trainer-lr", type=float, default=1e-3)
     options = parser.parse_args()
     transformers.logging.set_verbosity_error()

@@ -247,3 +247,41 @@ def test_a_torn_line_of_metrics_is_left_out(tmp_path):
     with open(tmp_path / "metrics.jsonl", "a") as file:
         file.write(json.dumps({"step": 2, "loss": 1.0})[:9])
     assert run.metrics() == [{"step": 1, "loss": 2.0}]
+
+
+def test_an_early_end_keeps_the_best_and_concludes(tmp_path):
+    class Stuck(Regression):
+        concluded = 0
+
+        def evaluate(self, networks, folder, step, final):
+            return {"loss": 1.0 if step < 20 else 2.0}
+
+        def conclude(self, best, folder):
+            self.concluded += 1
+            return {"loss": float((best / "body.pt").is_file())}
+
+    objective = Stuck(Train(steps=100, batch_size=64, evaluations=10, patience=2))
+    run = Run.create("name: stuck\n", "stuck", tmp_path / "stuck")
+    Engine(objective, run, CPU).train()
+    rows = run.metrics()
+    assert [row["step"] for row in rows if "eval/loss" in row][:3] == [10, 20, 30]
+    assert rows[-1]["step"] == 30 and rows[-1]["test/loss"] == 1.0
+    assert objective.concluded == 1
+
+
+def test_tensorboard_of_a_resumed_run_has_each_step_once(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train = Train(steps=8, batch_size=64, evaluations=2)
+    first = engine(train, tmp_path)
+    first.train()
+    first.writer.close()
+    sorted((tmp_path / "run/checkpoints").glob("*.pt"))[-1].unlink()  # killed after step 4 was saved
+    second = engine(train, tmp_path)
+    second.resume()
+    assert second.step == 4
+    second.train()
+    second.writer.close()
+    events = EventAccumulator(str(tmp_path / "run/tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("loss")] == list(range(1, 9))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from rich.console import Console
 
-from adverb import recipe
+from adverb import recipe, training
 from adverb.bert.checkpoint import load_pretrained
 from adverb.context import Context
 from adverb.engine import Engine
@@ -334,3 +335,21 @@ def test_without_a_compiler_it_says_so_and_goes_on(rhyme, monkeypatch, capsys):
     objective = build(spec, context, Console())
     assert "not compiled" in capsys.readouterr().out and not context.compiled
     train(objective, 1)
+
+
+def test_a_text_that_has_grown_keeps_the_vocabulary_of_its_run(rhyme, tmp_path):
+    shutil.copytree(rhyme, tmp_path / "text")
+    settings = {key: value for key, value in SMALL.items() if key != "train.steps"}
+    run = training.train("bert-fast", tmp_path / "text", out=tmp_path / "run", **settings, **{"train.steps": 4})
+    before = (run.model / "tokenizer.json").read_text()
+    with (tmp_path / "text/train/jack.txt").open("a") as file:
+        file.write("\n\n" + "Zebras quizzed xylophonists. " * 200)
+    training.train(run.path, resume=True, **{"train.steps": 6})
+    assert run.metrics()[-1]["step"] == 6
+    assert (run.model / "tokenizer.json").read_text() == before
+
+
+def test_weights_of_another_shape_are_refused_in_a_sentence(rhyme, tmp_path):
+    run = training.train("bert-fast", rhyme, out=tmp_path / "run", **SMALL | {"train.steps": 2})
+    with pytest.raises(UserError, match="can't be resumed: its model has other shapes"):
+        training.train(run.path, resume=True, **{"train.steps": 4, "model.hidden": 32})

@@ -66,14 +66,18 @@ def recipes(name: Annotated[str | None, typer.Argument(help="print this one")] =
 @app.command(no_args_is_help=True)
 def data(
     path: Annotated[str, typer.Argument(help="a folder, a file, a hub name, or `digits`")],
-    size: Annotated[int | None, typer.Option(help="as data.size would set it")] = None,
-    channels: Annotated[int | None, typer.Option(help="as data.channels would set it: 1, 3 or 4")] = None,
-    out: Annotated[Path | None, typer.Option(help="write a contact sheet (PNG)")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="as for train, e.g. data.label=coarse")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option("--as", help="image, pretrain, classify, tag, answer or embed; default: recognised")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="write a contact sheet of images (PNG)")] = None,
 ):
     """Look at a data set as training would."""
-    from adverb.data.inspect import inspect_images
+    from adverb.data.inspect_text import inspect_data
 
-    inspect_images(path, console=console, size=size, channels=channels, out=out)
+    inspect_data(path, console, task=task, overrides=overrides or [], out=out)
 
 
 @app.command(no_args_is_help=True)
@@ -99,35 +103,49 @@ def generate(
 def predict(
     model: Annotated[str, typer.Argument(help="a run folder, a saved model, or a hub name")],
     texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help='such as "The sky is [MASK]."')] = None,
-    top_k: Annotated[int, typer.Option(min=1, help="how many fillings of the masks")] = 5,
+    file: Annotated[
+        Path | None, typer.Option(help="texts of any number: .csv .tsv .jsonl .parquet .txt, - for standard input")
+    ] = None,
+    text: Annotated[str | None, typer.Option(metavar="COLUMN", help="of the file; default: guessed")] = None,
+    pair: Annotated[
+        str | None, typer.Option(help="the column of the second text; without a file, that text itself")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="write JSON lines here; started again, it goes on")] = None,
+    top_k: Annotated[int, typer.Option(min=1, help="how many fillings, answers, hits")] = 5,
     candidates: Annotated[str | None, typer.Option(help="fill in one of these words only, separated by commas")] = None,
-    file: Annotated[Path | None, typer.Option(help="read texts from here, one a line; - for standard input")] = None,
-    out: Annotated[Path | None, typer.Option(help="write JSON lines here")] = None,
+    search: Annotated[Path | None, typer.Option(help="find the rows of this file that are most like the texts")] = None,
 ):
-    """What a model says about texts: fillings of their masks, or their embeddings."""
+    """What a model says about texts: their classes, entities, answers, embeddings, what fills their masks."""
     from adverb.pipelines import predict as pipeline
 
+    if search is not None:
+        if file or pair or candidates:
+            raise UserError("--search takes the texts to search for, --text, --top-k and --out, nothing else")
+        pipeline.predict_similar(model, texts or [], search, text=text, out=out, top_k=top_k, console=console)
+        return
     words = [word.strip() for word in candidates.split(",")] if candidates else None
-    pipeline.predict(model, texts or [], file=file, out=out, top_k=top_k, candidates=words, console=console)
+    options = dict(file=file, text=text, pair=pair, out=out, top_k=top_k, candidates=words)
+    pipeline.predict(model, texts or [], **options, console=console)
 
 
 @app.command(no_args_is_help=True)
 def evaluate(
     model: Annotated[str, typer.Argument(help="a run folder or a saved model")],
     data: Annotated[
-        str | None, typer.Option(help="what to measure against; default: what the run was trained on")
+        str | None, typer.Option(help="what to measure against; default: the test or held-out set of the run")
     ] = None,
-    samples: Annotated[int, typer.Option(min=50, help="how many images to judge")] = 10_000,
+    samples: Annotated[int, typer.Option(min=50, help="how many images of a generator to judge")] = 10_000,
     features: Annotated[
-        str | None, typer.Option(help="auto, classifier, random, inception:FILE, dinov2:FOLDER")
+        str | None, typer.Option(help="for a generator: auto, classifier, random, inception:FILE, dinov2:FOLDER")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="of a generator's images")] = 0,
     out: Annotated[Path | None, typer.Option(help="also write the numbers as JSON")] = None,
 ):
     """Measure a model: a table, and JSON."""
-    from adverb.pipelines.evaluate import evaluate_generator
+    from adverb.pipelines import evaluate as pipeline
 
-    evaluate_generator(model, data, samples=samples, features=features, seed=seed, out=out, console=console)
+    options = dict(samples=samples, features=features, seed=seed, out=out)
+    pipeline.evaluate(model, data, **options, console=console)
 
 
 @app.command(hidden=True)

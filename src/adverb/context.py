@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from adverb import machine
-from adverb.schema import Train
+from adverb.schema.base import Train
 
 COMPILE_MINUTES = 30  # budget from which train.compile=auto compiles
 

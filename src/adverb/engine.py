@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 import signal
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -41,7 +42,7 @@ class Engine:
             for phase in objective.phases
         }
         self.batches_per_step = sum(phase.repeats for phase in objective.phases)
-        self.step, self.evaluated, self.best_value = 0, 0, None
+        self.step, self.evaluated, self.best_value, self.without_improvement = 0, 0, None, 0
         self.bad_updates = 0
         self.window: dict[str, list] = defaultdict(lambda: [0.0, 0])  # metric -> [sum, count] since the last log row
         self.clock = Clock(self.train_spec)
@@ -74,7 +75,10 @@ class Engine:
         steps_logged = self.step
         log_every = max(1, spec.steps // ROWS_LOGGED) if spec.steps else None
         while True:
-            progress, stop = context.agree(self.clock.progress(self.step), float(self.stopped_by is not None))
+            enough = self.without_improvement >= (spec.patience or math.inf)
+            progress, stop = context.agree(
+                float(enough) or self.clock.progress(self.step), float(bool(self.stopped_by))
+            )
             if progress >= 1.0 or stop:
                 break
             self.one_step(progress)
@@ -95,6 +99,7 @@ class Engine:
         if not stop and self.evaluated < spec.evaluations:  # a finished run that is resumed has nothing left to do
             self.evaluated = spec.evaluations
             self._evaluate(final=True)
+            self._conclude()
         self._save()
 
     def one_step(self, progress: float) -> None:
@@ -249,9 +254,19 @@ class Engine:
         name, direction = self.objective.best
         value = float(metrics[name]) * (1 if direction == "min" else -1)
         if self.best_value is None or value < self.best_value:
-            self.best_value = value
+            self.best_value, self.without_improvement = value, 0
             return True
+        self.without_improvement += 1
         return False
+
+    def _conclude(self) -> None:
+        """What is measured once, of the best model."""
+        if self.context.is_main and self.run is not None:
+            with torch.no_grad():
+                metrics = self.objective.conclude(self.run.best, self.run.samples)
+            if metrics:
+                self._write({f"test/{k}": _number(v) for k, v in metrics.items()}, self.clock.progress(self.step))
+        self.context.wait()
 
     # -- the whole state
 
@@ -262,6 +277,7 @@ class Engine:
             "elapsed": self.clock.elapsed,
             "evaluated": self.evaluated,
             "best_value": self.best_value,
+            "without_improvement": self.without_improvement,
             "window": {name: [_number(total), count] for name, (total, count) in self.window.items()},
             "networks": {name: network.state_dict() for name, network in objective.networks.items()},
             "averages": {name: network.state_dict() for name, network in self.averages.items()},
@@ -288,13 +304,21 @@ class Engine:
             self.context.wait()
             return False
         for name, network in self.objective.networks.items():
-            network.load_state_dict(state["networks"][name])
+            try:
+                network.load_state_dict(state["networks"][name])
+            except RuntimeError as error:
+                reason = str(error).splitlines()[-1].strip()
+                raise UserError(
+                    f"{self.run.path} can't be resumed: its {name} has other shapes than the recipe and data make now "
+                    f"({reason})"
+                ) from None
         for name, network in self.averages.items():
             network.load_state_dict(state["averages"][name])
         for name, optimizer in self.objective.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         self.objective.load_state(state["objective"])
         self.step, self.best_value = state["step"], state["best_value"]
+        self.without_improvement = state["without_improvement"]
         self.window.update(state["window"])
         self.clock = Clock(self.train_spec, elapsed=state["elapsed"])
         due = int(self.clock.progress(self.step) * self.train_spec.evaluations)

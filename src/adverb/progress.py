@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
@@ -16,6 +17,7 @@ class Progress:
         self.live = enabled and self.console.is_terminal
         self.started_at: tuple[float, float] | None = None  # (progress, elapsed) of the first update here
         self.numbers = ""
+        self.word = ""  # how the run is, where the objective says so
         self.last_plain = 0.0
         self.bar = Bar(
             TextColumn("{task.percentage:>3.0f}%"),
@@ -51,11 +53,18 @@ class Progress:
         parts = [f"{rate:,.0f} {unit}/s"] + [f"{name} {short(row[name])}" for name in headline if name in row]
         if "mfu" in row:
             parts.insert(1, f"{100 * row['mfu']:.0f}% of peak")
+        if self.word:
+            parts.insert(0, self.word)
         self.numbers = " · ".join(parts)
         self.bar.update(self.task, numbers=self.numbers)
 
     def note(self, text: str) -> None:
         self.bar.update(self.task, numbers=text)
+
+    def say(self, step: int, text: str) -> None:
+        """A line that stays."""
+        if self.enabled:
+            self.console.print(f"[dim]step {step:,}[/]  {escape(text)}", highlight=False)
 
     def evaluated(self, step: int, metrics: dict[str, float]) -> None:
         """A line that stays; a metric's floor stands in brackets behind it."""

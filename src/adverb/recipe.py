@@ -13,6 +13,8 @@ from pydantic import BaseModel, ValidationError
 from adverb.errors import UserError
 from adverb.schema import OBJECTIVES, Recipe
 
+BUDGETS = ("steps", "minutes", "epochs")
+
 
 def shipped() -> dict[str, Path]:
     """The recipes that come with adverb, by name."""
@@ -78,16 +80,15 @@ def validate(values: dict, overrides: dict[str, Any], source: str, lines: dict[s
     """`values` with `overrides` applied, as the recipe class of its objective."""
     objective = values.get("objective")
     if objective not in OBJECTIVES:
-        near = difflib.get_close_matches(str(objective), OBJECTIVES, n=1, cutoff=0.4)
+        near = difflib.get_close_matches(str(objective), OBJECTIVES, n=1, cutoff=0.4) if objective else []
         hint = f"did you mean '{near[0]}'?" if near else f"expected one of: {', '.join(OBJECTIVES)}"
         raise UserError(f"{source}: objective is {objective!r}: {hint}")
     schema = OBJECTIVES[objective]
     for key, value in overrides.items():
         _set(values, key, value, schema)
-    if "train.minutes" in overrides and "train.steps" not in overrides:
-        values["train"]["steps"] = None  # the budget asked for replaces the recipe's, it does not add to it
-    if "train.steps" in overrides and "train.minutes" not in overrides:
-        values["train"]["minutes"] = None
+    asked = {budget for budget in BUDGETS if overrides.get(f"train.{budget}") is not None}
+    if asked:  # the budget asked for replaces the recipe's, it does not add to it
+        values["train"] |= {b: None for b in BUDGETS if b in values["train"] and b not in asked}
     try:
         return schema.model_validate(values)
     except ValidationError as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import yaml
 
+from adverb.metrics.details import Details
 from adverb.progress import duration, short
 from adverb.run import Run
 
@@ -25,31 +26,55 @@ TITLES = {
     "g_loss": "generator loss",
     "r1": "R1, slope² at reals",
     "r2": "R2, slope² at fakes",
+    "f1": "F1",
+    "macro_f1": "macro F1",
+    "micro_f1": "micro F1",
+    "mcc": "Matthews correlation",
+    "subset_accuracy": "all classes right",
+    "pearson": "Pearson correlation",
+    "spearman": "Spearman correlation",
+    "rmse": "RMSE",
+    "ece": "calibration error",
+    "ece_uncalibrated": "calibration error, as trained",
+    "exact": "exact match",
+    "HasAns_exact": "exact match, answerable",
+    "HasAns_f1": "F1, answerable",
+    "NoAns_exact": "exact match, no answer",
+    "NoAns_f1": "F1, no answer",
+    "best_exact_thresh": "threshold of best exact",
+    "best_f1": "best F1",
+    "best_f1_thresh": "threshold of best F1",
 }
+UNSHOWN = ("_floor", "_se", "total")  # what stands beside another number, or counts rows
 
 
 def write_report(run: Run, objective=None) -> Path:
     """Write report.html and README.md (the model card) into the run folder; returns the report's path."""
+    from adverb.report_tasks import task_sections  # which takes its titles from here
+
     recipe, rows = run.recipe(), run.metrics()
     evaluations = [row for row in rows if any(k.startswith("eval/") for k in row)]
-    training = [row for row in rows if row not in evaluations]
-    last = {
-        k.removeprefix("eval/"): v for k, v in (evaluations[-1] if evaluations else {}).items() if k.startswith("eval/")
-    }
+    tests = [row for row in rows if any(k.startswith("test/") for k in row)]
+    training = [row for row in rows if not any(k.startswith(("eval/", "test/")) for k in row)]
+    headline = _last(tests, "test/") or _last(evaluations, "eval/")
+    details = Details.read(run.samples)
+    intervals = details.intervals if details and (details.split == "test") == bool(tests) else {}
     facts = dict(objective.plan()) if objective else {}
     if rows:
         facts["trained for"] = f"{rows[-1]['step']:,} steps, {duration(rows[-1]['seconds'])}"
     judge = getattr(objective, "judged_by", None)
-    count = f"on {last.pop('samples'):,.0f} samples " if "samples" in last else ""
+    count = f"on {headline.pop('samples'):,.0f} samples " if "samples" in headline else ""
     style = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
     floor_note = "The floor is what a second sample of real data scores."
     body = [
         f"<h1>{html.escape(recipe['name'])}</h1>",
         f"<p class=dim>{html.escape(recipe.get('description', ''))}</p>",
         *(f"<p><span class=dim>{html.escape(k)}</span> {html.escape(v)}</p>" for k, v in facts.items()),
-        _cards(last),
+        _cards(headline, intervals),
+        f"<p class=dim>{_measured_on(details, bool(tests), bool(intervals))}</p>" if tests or details else "",
         f"<p class=dim>Judged {count}by {html.escape(judge)}. {floor_note}</p>" if judge else "",
         _pictures(run.samples),
+        task_sections(details) if details else "",
         _curves("Evaluations", evaluations, "eval/"),
         _curves("Training", training, ""),
         _evaluation_table(evaluations),
@@ -62,20 +87,33 @@ def write_report(run: Run, objective=None) -> Path:
         f"<body>{''.join(body)}</body></html>"
     )
     run.write_text("report.html", page)
-    run.write_text("README.md", _card(recipe, facts, last, judge))
+    run.write_text("README.md", _card(recipe, facts, headline, intervals, judge))
     return run.path / "report.html"
 
 
-def _cards(metrics: dict[str, float]) -> str:
+def _last(rows: list[dict], prefix: str) -> dict[str, float]:
+    """The newest of these metrics, by their names without the prefix."""
+    return {k.removeprefix(prefix): v for k, v in (rows[-1] if rows else {}).items() if k.startswith(prefix)}
+
+
+def _measured_on(details: Details | None, test: bool, intervals: bool) -> str:
+    count = f"{details.rows:,} rows of the " if details and details.rows and intervals else "the "
+    which = f"{count}test set, once, with the best model" if test else f"{count}validation set"
+    return f"Measured on {which}." + (" Below a number, its 95 % interval (bootstrap over rows)." if intervals else "")
+
+
+def _cards(metrics: dict[str, float], intervals: dict[str, tuple[float, float]]) -> str:
     cards = []
     for name, value in metrics.items():
-        if name.endswith(("_floor", "_se")):
+        if name.endswith(UNSHOWN):
             continue
         error, floor = metrics.get(f"{name}_se"), metrics.get(f"{name}_floor")
         note = " · ".join(([f"± {short(error)}"] if error is not None else [])
-                          + ([f"floor {short(floor)}"] if floor is not None else []))  # fmt: skip
+                          + ([f"floor {short(floor)}"] if floor is not None else [])
+                          + ([_interval(intervals[name])] if name in intervals else []))  # fmt: skip
         cards.append(
-            f"<div class=card><span>{_title(name)}</span><b>{short(value)}</b><span>{note or '&nbsp;'}</span></div>"
+            f"<div class=card><span>{title(name)}</span><b>{_even(value) if name in intervals else short(value)}</b>"
+            f"<span>{note or '&nbsp;'}</span></div>"
         )
     return f"<div class=cards>{''.join(cards)}</div>" if cards else ""
 
@@ -102,7 +140,7 @@ def _curves(title: str, rows: list[dict], prefix: str) -> str:
     names = list(dict.fromkeys(k for row in rows for k in row if k.startswith(prefix) and k not in skip))
     charts = []
     for name in names:
-        if name.endswith(("_floor", "_se")):
+        if name.endswith(UNSHOWN):
             continue
         points = [(row["step"], row[name]) for row in rows if name in row and math.isfinite(row[name])]
         floors = [row[f"{name}_floor"] for row in rows if f"{name}_floor" in row]
@@ -128,8 +166,8 @@ def _chart(name: str, points: list[tuple[float, float]], floor: float | None) ->
         floor_line = f"<line class=floor x1=0 x2={WIDTH} y1={y:.1f} y2={y:.1f} />"
     last = f"{short(ys[-1])}" + (f", floor {short(floor)}" if floor is not None else "")
     return (
-        f"<figure><figcaption>{_title(name)} · {last}</figcaption>"
-        f"<svg viewBox='0 -12 {WIDTH} {HEIGHT + 28}' role=img aria-label='{_title(name)} over steps'>"
+        f"<figure><figcaption>{title(name)} · {last}</figcaption>"
+        f"<svg viewBox='0 -12 {WIDTH} {HEIGHT + 28}' role=img aria-label='{title(name)} over steps'>"
         f"<line class=axis x1=0 x2={WIDTH} y1={HEIGHT} y2={HEIGHT} />{floor_line}<polyline points='{line}' />"
         f"<text x=0 y=-3>{short(high)}</text><text x=0 y={HEIGHT - 4}>{short(low)}</text>"
         f"<text x=0 y={HEIGHT + 13}>{xs[0]:,}</text>"
@@ -138,10 +176,10 @@ def _chart(name: str, points: list[tuple[float, float]], floor: float | None) ->
 
 
 def _evaluation_table(rows: list[dict]) -> str:
-    names = [k for k in (rows[-1] if rows else {}) if k.startswith("eval/") and not k.endswith(("_floor", "_se"))]
+    names = [k for k in (rows[-1] if rows else {}) if k.startswith("eval/") and not k.endswith(UNSHOWN)]
     if not names:
         return ""
-    head = "".join(f"<th>{_title(n.removeprefix('eval/'))}</th>" for n in names)
+    head = "".join(f"<th>{title(n.removeprefix('eval/'))}</th>" for n in names)
     lines = [
         f"<tr><td>{row['step']:,}</td><td>{duration(row['seconds'])}</td>"
         + "".join(f"<td>{short(row[n]) if n in row else ''}</td>" for n in names) + "</tr>"
@@ -151,11 +189,27 @@ def _evaluation_table(rows: list[dict]) -> str:
     return f"<h2>All evaluations</h2><div class=table>{table}</div>"
 
 
-def _title(name: str) -> str:
+def _interval(ends: tuple[float, float]) -> str:
+    return f"{_even(ends[0])} – {_even(ends[1])}"
+
+
+def _even(value: float) -> str:
+    """Numbers that are compared show the same places, shares three, per cent one."""
+    return f"{value:.3f}" if abs(value) <= 1 else f"{value:.1f}" if abs(value) <= 100 else short(value)
+
+
+def title(name: str) -> str:
+    """How a metric is called in a report, as HTML."""
     return html.escape(TITLES.get(name, name.replace("_", " ")))
 
 
-def _card(recipe: dict, facts: dict[str, str], metrics: dict[str, float], judge: str | None) -> str:
+def _card(
+    recipe: dict,
+    facts: dict[str, str],
+    metrics: dict[str, float],
+    intervals: dict[str, tuple[float, float]],
+    judge: str | None,
+) -> str:
     """A model card in the layout of model hubs."""
     lines = [
         "---",
@@ -168,9 +222,11 @@ def _card(recipe: dict, facts: dict[str, str], metrics: dict[str, float], judge:
     ]
     lines += [recipe.get("description", ""), ""] + [f"- {k}: {v}" for k, v in facts.items()]
     if metrics:
-        lines += ["", f"Judged by {judge}." if judge else "", "", "| metric | value | floor |", "|---|---|---|"]
+        beside = "95 % interval" if intervals else "floor"
+        lines += ["", f"Judged by {judge}." if judge else "", "", f"| metric | value | {beside} |", "|---|---|---|"]
+        notes = {name: _interval(ends) for name, ends in intervals.items()}
+        notes |= {name.removesuffix("_floor"): short(v) for name, v in metrics.items() if name.endswith("_floor")}
         for name, value in metrics.items():
-            if not name.endswith(("_floor", "_se")):
-                floor = metrics.get(f"{name}_floor")
-                lines.append(f"| {name.replace('_', ' ')} | {short(value)} | {'' if floor is None else short(floor)} |")
+            if not name.endswith(UNSHOWN):
+                lines.append(f"| {name.replace('_', ' ')} | {short(value)} | {notes.get(name, '')} |")
     return "\n".join(lines) + '\n\n```python\nimport adverb\n\nmodel = adverb.load("PATH OF THIS FOLDER")\n```\n'

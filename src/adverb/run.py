@@ -16,6 +16,7 @@ import yaml
 from adverb.errors import UserError
 
 KEPT_CHECKPOINTS = 2
+SOUND = "sound.pt"  # the checkpoint to go back to, where training may have to
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -53,6 +54,11 @@ class Run:
     @property
     def model(self) -> Path:
         return self.path / "model"
+
+    @property
+    def best(self) -> Path:
+        """The best model so far; the last one where nothing says which is better."""
+        return self.path / "best" if (self.path / "best").is_dir() else self.model
 
     @property
     def samples(self) -> Path:
@@ -123,6 +129,22 @@ class Run:
             old.unlink(missing_ok=True)
         for torn in folder.glob(".step-*"):
             torn.unlink(missing_ok=True)
+
+    def keep_checkpoint(self, step: int) -> None:
+        """Keep the checkpoint of `step`, however old it gets, as the one to go back to."""
+        folder = self.path / "checkpoints"
+        beside = folder / f".{SOUND}"
+        beside.unlink(missing_ok=True)
+        try:
+            os.link(folder / f"step-{step:09d}.pt", beside)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(folder / f"step-{step:09d}.pt", beside)
+        os.replace(beside, folder / SOUND)
+
+    def kept_checkpoint(self) -> dict[str, Any] | None:
+        """The state that `keep_checkpoint` kept, on the CPU; None when there is none."""
+        path = self.path / "checkpoints" / SOUND
+        return torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None
 
     def _checkpoints(self) -> list[Path]:
         return sorted((self.path / "checkpoints").glob("step-*.pt"))

@@ -10,7 +10,7 @@ from rich.console import Console
 from adverb import recipe as recipes
 from adverb.errors import UserError
 from adverb.run import Run
-from adverb.schema import TokenizerRecipe
+from adverb.schema.text import TokenizerRecipe
 
 
 def train_tokenizer(spec: TokenizerRecipe, out: str | Path | None, console: Console) -> Run:

@@ -12,7 +12,7 @@ from adverb import recipe as recipes
 from adverb.errors import UserError
 from adverb.progress import Progress, duration
 from adverb.run import Run
-from adverb.schema import Recipe
+from adverb.schema.base import Recipe
 
 
 def train(
@@ -138,7 +138,11 @@ def _open(name: str, overrides: dict[str, Any], out: str | Path | None, resume: 
         if out is None:
             raise UserError(f"nothing to resume: no run of '{name}' in runs/, name its folder by --out")
         return recipes.load(name, overrides), None
-    return recipes.validate(run.recipe(), overrides, source=str(run.path / "recipe.yaml")), run
+    spec = recipes.validate(run.recipe(), overrides, source=str(run.path / "recipe.yaml"))
+    made_here = getattr(spec.data, "tokenizer", "none of its own") is None
+    if made_here and (run.model / "tokenizer.json").is_file():
+        spec.data.tokenizer = str(run.model)  # text that has changed since would count to another vocabulary
+    return spec, run
 
 
 def _create(recipe: Recipe, out: str | Path | None) -> Run:

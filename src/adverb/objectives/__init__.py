@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from adverb.objectives.base import Objective
-from adverb.schema import Recipe
+from adverb.schema.base import Recipe
 
 
 def build(recipe: Recipe, context, console) -> Objective:
@@ -25,4 +25,20 @@ def build(recipe: Recipe, context, console) -> Objective:
             from adverb.objectives.electra import Electra
 
             return Electra(recipe, context, console)
+        case "classify":
+            from adverb.objectives.classify import Classify
+
+            return Classify(recipe, context, console)
+        case "tag":
+            from adverb.objectives.tag import Tag
+
+            return Tag(recipe, context, console)
+        case "answer":
+            from adverb.objectives.answer import Answer
+
+            return Answer(recipe, context, console)
+        case "embed":
+            from adverb.objectives.embed import Embed
+
+            return Embed(recipe, context, console)
     raise AssertionError(recipe.objective)  # the schema knows no other

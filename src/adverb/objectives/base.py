@@ -13,12 +13,12 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from adverb.schema import Recipe
+from adverb.schema.base import Recipe
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,23 @@ class Phase:
     repeats: int = 1
 
 
+@dataclass(frozen=True)
+class Look:
+    """What an objective saw when it looked at its own training, between two steps.
+
+    word: how the run is, shown beside the progress.
+    row: what was measured and decided, for metrics.jsonl: numbers, and words too.
+    line: what has changed, for a person; it stays on the screen.
+    then: "stop" ends the run, with a checkpoint. "go back" puts weights and optimisers back to the last checkpoint
+        that was `Objective.sound`, and goes on from there in the present step.
+    """
+
+    word: str
+    row: dict[str, float | str]
+    line: str = ""
+    then: Literal["go on", "stop", "go back"] = "go on"
+
+
 class Objective:
     """Base of every algorithm. Subclasses fill the attributes in `__init__` and define the methods."""
 
@@ -90,6 +107,7 @@ class Objective:
     unit: str = "rows"  # what the progress bar counts per second
     units_per_step: int = 0
     flops_per_step: float | None = None  # for utilisation, where it is known
+    sound: bool = False  # whether the checkpoint being written is one to go back to (see `Look`)
 
     def batch(self, index: int, start: int, stop: int) -> Any:
         """Rows [start, stop) of the index-th whole batch: a pure function, on the CPU (the engine moves it)."""
@@ -105,6 +123,14 @@ class Objective:
         """The EMA's decay per step, in [0, 1)."""
         return 0.999
 
+    def look(self, progress: float, step: int, broken: bool) -> Look | None:
+        """Called between any two steps, on every worker; most of the time there is nothing to see: None.
+
+        broken: the gradients were not finite too often in a row. The run ends, unless the look says "go back".
+        A function of weights, optimiser state and step number, as the step itself.
+        """
+        return None
+
     def evaluate(self, networks: dict[str, nn.Module], folder: Path, step: int, final: bool) -> dict[str, float]:
         """Measure `networks` (averaged where an average is kept), in eval mode, without gradients.
 
@@ -112,6 +138,13 @@ class Objective:
         Runs on the first worker only; must not change any state of the training.
         """
         raise NotImplementedError
+
+    def conclude(self, best: Path, folder: Path) -> dict[str, float]:
+        """What is measured once, when the training is over, such as the test set on the best model.
+
+        best: the folder of the best model (see `save`). folder: the run's samples/. On the first worker only.
+        """
+        return {}
 
     def save(self, networks: dict[str, nn.Module], folder: Path) -> None:
         """Write a complete model that `adverb.load` opens: weights, config, tokenizer."""

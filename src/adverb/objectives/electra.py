@@ -20,7 +20,7 @@ from adverb.bert.encoder import Bert, activation, initialise, layer_norm
 from adverb.bert.heads import ReplacedToken, cross_entropy
 from adverb.objectives.base import Draw
 from adverb.objectives.pretrain import SHOWN, Pretrain, encoder_flops, feed_forward_size, hits, summary, token_losses
-from adverb.schema import ElectraRecipe
+from adverb.schema.text import ElectraRecipe
 
 
 class Electra(Pretrain):

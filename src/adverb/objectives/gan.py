@@ -28,7 +28,7 @@ from adverb.metrics.modes import class_shares
 from adverb.objectives.base import Draw, Objective, Phase
 from adverb.optim import ramp
 from adverb.pipelines.generator import Generator
-from adverb.schema import GanRecipe
+from adverb.schema.gan import GanRecipe
 
 GRID = 64  # images in a sample grid
 Batch = tuple[Tensor, Tensor | None]  # images uint8 [N, H, W, C], labels int64 [N] or None

@@ -29,7 +29,7 @@ from adverb.objectives.base import Draw, Objective, Phase
 from adverb.optim import adamw, lr_factor, ramp, set_lr
 from adverb.places import cache_folder
 from adverb.run import write_atomically
-from adverb.schema import PretrainRecipe
+from adverb.schema.text import PretrainRecipe
 
 RATE = 0.15  # of masks when judging, whatever the training's: losses at different rates can't be compared
 JUDGED_AT_ONCE = 32

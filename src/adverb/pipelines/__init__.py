@@ -38,12 +38,12 @@ def model_folder(model: str | Path) -> Path:
             if (path / name / "config.json").is_file():
                 return path / name
         raise UserError(f"the run {path} has no model yet: it is written at the first evaluation")
-    if not path.is_dir():
-        from adverb.data.hub import is_hub_name
+    if path.is_dir():
+        return path
+    from adverb.data.hub import is_hub_name
 
-        if not path.exists() and "/" in str(model) and is_hub_name(str(model)):
-            from adverb.bert.checkpoint import locate
+    if not path.exists() and is_hub_name(str(model)):
+        from adverb.bert.checkpoint import locate
 
-            return locate(model)
-        raise UserError(f"no model at {path}: expected a run folder, a saved model, or a hub name")
-    return path
+        return locate(model)
+    raise UserError(f"no model at {path}: expected a run folder, a saved model, or a hub name")
