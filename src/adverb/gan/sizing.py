@@ -6,12 +6,12 @@ import torch
 
 from adverb.errors import UserError
 from adverb.gan.networks import default_widths
-from adverb.schema.gan import GanRecipe
+from adverb.schema.gan import ImageRecipe
 
 FEWEST = 16  # images; with fewer there is nothing to learn but them
 
 
-def resolve(recipe: GanRecipe, images, device: torch.device, precision: str) -> GanRecipe:
+def resolve(recipe: ImageRecipe, images, device: torch.device, precision: str) -> ImageRecipe:
     """The recipe with batch size, widths, conditioning and precision filled in.
 
     images: an `adverb.data.images.ImageSet`. precision: what the machine was found to do best.
@@ -19,7 +19,7 @@ def resolve(recipe: GanRecipe, images, device: torch.device, precision: str) -> 
     """
     height, width, _ = images.shape
     if len(images) < FEWEST:
-        raise UserError(f"{recipe.data.path}: {len(images)} images are too few to train a GAN; give at least {FEWEST}")
+        raise UserError(f"{recipe.data.path}: {len(images)} images are too few to train on; give at least {FEWEST}")
     model, train = recipe.model, recipe.train
     if model.conditional and images.labels is None:
         raise UserError(

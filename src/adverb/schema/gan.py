@@ -1,4 +1,4 @@
-"""Recipes of GANs on images."""
+"""Recipes of GANs on images, and what all generators of images have in common."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ImageData(Section):
     flip: bool = Field(False, description="mirror half of the images (faces yes, digits no)")
 
 
-class GanModel(Section):
+class ImageModel(Section):
     network: Literal["residual", "dcgan", "mlp"] = "residual"
     latent_size: Count = Field(64, description="dimensions of the latent")
     conditional: bool | None = Field(None, description="draw by label; empty: when the data has labels")
@@ -26,6 +26,9 @@ class GanModel(Section):
     blocks: Count = Field(1, description="residual blocks per stage")
     group_width: Count = Field(16, description="channels per group of the grouped convolutions")
     patch: Literal[1, 2, 4] | None = Field(None, description="pixels a side that the finest grid draws at once")
+
+
+class GanModel(ImageModel):
     spectral_norm: bool = Field(False, description="spectral normalisation of the discriminator")
 
 
@@ -42,6 +45,9 @@ class AdamSpec(Section):
     lr: Ramp = 2e-4
     beta1: Share = 0.0
     beta2: Ramp = 0.99
+
+
+class GanAdam(AdamSpec):
     discriminator_lr_ratio: Positive = Field(1.0, description="the discriminator's learning rate over the generator's")
 
 
@@ -67,13 +73,18 @@ class ImageJudge(Section):
     samples: Count = Field(2000, description="images judged while training; the last evaluation takes five times more")
 
 
-class GanRecipe(Recipe):
-    objective: Literal["gan"]
+class ImageRecipe(Recipe):
     data: ImageData = ImageData()
-    model: GanModel = GanModel()
-    loss: GanLossSpec = GanLossSpec()
+    model: ImageModel = ImageModel()
     optim: AdamSpec = AdamSpec()
     average: Average = Average()
+    evaluate: ImageJudge = ImageJudge()
+
+
+class GanRecipe(ImageRecipe):
+    objective: Literal["gan"]
+    model: GanModel = GanModel()
+    loss: GanLossSpec = GanLossSpec()
+    optim: GanAdam = GanAdam()
     augment: Augment = Augment()
     health: Health = Health()
-    evaluate: ImageJudge = ImageJudge()
