@@ -84,8 +84,8 @@ def blank(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, data, blank):
     return adverb.train(
-        "answer", data, out=tmp_path_factory.mktemp("run") / "answer", model={"init": str(blank)},
-        data={"stride": 30}, train={"epochs": 8, "evaluations": 2, "precision": "fp32", "compile": False},
+        "answer", {"path": str(data), "stride": 30}, out=tmp_path_factory.mktemp("run") / "answer",
+        model={"init": str(blank)}, train={"epochs": 8, "evaluations": 2, "precision": "fp32", "compile": False},
         optim={"lr": 3e-3}, evaluate={"resamples": 50},
     )  # fmt: skip
 

@@ -221,7 +221,7 @@ def test_the_temperature_is_of_the_held_out_rows_and_of_the_model_kept(animals, 
     model = objective.networks["model"].eval()
     with torch.no_grad():
         for p in model.classifier.parameters():
-            p.mul_(200)  # far too sure of itself
+            p.mul_(40)  # far too sure of itself
         metrics = objective.evaluate(objective.networks, tmp_path, 0, final=False)
         temperature = model.config.adverb["temperature"]
         assert temperature > 2 and metrics["ece"] < 0.5 * metrics["ece_uncalibrated"]
@@ -256,7 +256,7 @@ def test_class_weights_and_smoothing_against_torch():
 
 
 def test_rare_classes_count_more_when_balanced(bert, tmp_path):
-    rows = [("the heron", "heron")] * 90 + [("the lynx", "lynx")] * 10
+    rows = [(f"the heron {i}", "heron") for i in range(90)] + [(f"the lynx {i}", "lynx") for i in range(10)]
     write(tmp_path / "rows.csv", ("text", "label"), rows)
     objective = make(str(tmp_path / "rows.csv"), bert, **{"loss.class_weights": "balanced", "model.dropout": 0})
     model = objective.networks["model"].eval()
@@ -316,7 +316,7 @@ def test_rows_of_an_embedding_go_the_way_adamw_makes_them_go():
     state = lazy.state_dict()
     again = RowwiseAdamW([{"params": [rowwise.weight, other]}], rowwise, **options)
     again.load_state_dict(state)
-    assert again.state[rowwise.weight]["steps"] == 400
+    assert again.state[rowwise.weight]["step"] == 400
 
 
 # -- adversarial
@@ -403,7 +403,7 @@ def test_divergence():
 @pytest.mark.parametrize("kind", ["fgm", "smart"])
 def test_adversarial_training_learns_too(animals, bert, kind, tmp_path):
     objective = make(animals, bert, **{"loss.adversarial": kind, "loss.epsilon": 0.1})
-    engine, steps = Engine(objective, None, CPU), 60
+    engine, steps = Engine(objective, None, CPU), 120
     for step in range(steps):
         engine.one_step(step / steps)
     assert engine.window["adversarial_loss"][1] == steps

@@ -120,7 +120,7 @@ def test_evaluate_prints_and_writes_the_floor_beside(adverb, trained, tmp_path):
         (("train", "mlp-gan", "--resume"), "nothing to resume"),
         (("train", "mlp-gan", "data.limit=5"), "5 images are too few"),
         (("train", "image-gan", "model.widths=[16]", "--dry-run"), "model.widths has 1 numbers"),
-        (("evaluate", "nowhere"), "no model at nowhere"),
+        (("evaluate", "nowhere"), "'nowhere' is not a folder"),
         (("generate", "."), "config.json"),
         (("data", "nowhere"), "nowhere"),
     ],

@@ -157,4 +157,4 @@ def test_it_learns_to_draw_digits():
     assert end["frechet"] < start["frechet"] / 4 and end["coverage"] > 0.25 > start["coverage"], (start, end)
 
 
-LEARNING_STEPS = 300
+LEARNING_STEPS = 400

@@ -56,12 +56,17 @@ def data(tmp_path_factory):
 def blank(tmp_path_factory, data):
     """A small encoder that knows nothing, with a vocabulary so small that most words are of several pieces."""
     folder = tmp_path_factory.mktemp("blank")
-    tokenizer = Tokenizer.train([(data / "train.conll").read_text(encoding="utf-8")], 90, max_length=48)
+    tokenizer = Tokenizer.train([(data / "train.conll").read_text(encoding="utf-8")], 120, max_length=48)
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=len(tokenizer.tokens()), hidden_size=64, num_hidden_layers=2, num_attention_heads=2,
-        intermediate_size=128, max_position_embeddings=48, initializer_range=0.1,
-    )  # fmt: skip
+        vocab_size=len(tokenizer.tokens()),
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=128,
+        max_position_embeddings=48,
+        initializer_range=0.1,
+    )
     save_pretrained(MaskedLM(config), tokenizer, folder)
     return folder
 
@@ -69,10 +74,14 @@ def blank(tmp_path_factory, data):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, data, blank):
     return adverb.train(
-        "tag", data, out=tmp_path_factory.mktemp("run") / "tag", model={"init": str(blank)}, data={"stride": 16},
-        train={"epochs": 12, "evaluations": 2, "precision": "fp32", "compile": False}, optim={"lr": 3e-3},
+        "tag",
+        {"path": str(data), "stride": 16},
+        out=tmp_path_factory.mktemp("run") / "tag",
+        model={"init": str(blank)},
+        train={"epochs": 12, "batch_size": 8, "evaluations": 2, "precision": "fp32", "compile": False},
+        optim={"lr": 3e-3},
         evaluate={"resamples": 50},
-    )  # fmt: skip
+    )
 
 
 # -- it learns
@@ -122,9 +131,14 @@ def test_tags_of_words_without_spans(tmp_path, blank):
     rows = [[(word, sides[tag[2:] or "O"]) for word, tag in sentence(random, 8)] for _ in range(200)]
     write_conll(tmp_path / "train.conll", rows)
     run = adverb.train(
-        "tag", tmp_path / "train.conll", out=tmp_path / "run", model={"init": str(blank)}, optim={"lr": 3e-3},
-        train={"epochs": 6, "evaluations": 1, "precision": "fp32", "compile": False}, evaluate={"resamples": 20},
-    )  # fmt: skip
+        "tag",
+        tmp_path / "train.conll",
+        out=tmp_path / "run",
+        model={"init": str(blank)},
+        optim={"lr": 3e-3},
+        train={"epochs": 12, "batch_size": 8, "evaluations": 1, "precision": "fp32", "compile": False},
+        evaluate={"resamples": 20},
+    )
     assert run.metrics()[-1]["eval/accuracy"] > 0.97
     found = load(run.path).entities("Björn met \u200b Eilidh")
     assert [(e.text, e.type) for e in found] == [("Björn", "NAME"), ("met", "OTHER"), ("Eilidh", "NAME")]
@@ -174,7 +188,7 @@ def test_a_word_without_scores_is_passed_over():
 
 def test_models_of_others_keep_their_own_scheme():
     """IOB1 and IO begin spans with I-: only models trained here are bound to BIO2."""
-    scores = np.array([[0, 0, 5], [5, 0, 0]], np.float32)
+    scores = np.array([[0, 1, 5], [5, 0, 0]], np.float32)
     assert best_tags(model_with(["O", "B-a", "I-a"]), [scores])[0][0] == ["I-a", "O"]
     assert best_tags(model_with(["O", "B-a", "I-a"], scheme="spans"), [scores])[0][0] == ["B-a", "O"]
     assert scheme_of(model_with(["O", "PER"])) == "spans" and scheme_of(model_with(["NOUN", "VERB"])) == "words"

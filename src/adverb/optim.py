@@ -85,15 +85,16 @@ class RowwiseAdamW(torch.optim.AdamW):
         group = next(g for g in self.param_groups if any(p is self.rows for p in g["params"]))
         beta2, state = group["betas"][1], self.state[self.rows]
         if not state:
-            state["steps"] = 0
+            state["step"] = torch.zeros(())
             state["used_at"] = torch.zeros(len(self.rows), 1, device=self.rows.device)
             state["exp_avg_sq"] = torch.zeros_like(self.rows)
-        state["steps"] += 1
-        kept = beta2 ** (state["steps"] - state["used_at"][used])  # [R, 1]
+        state["step"] += 1
+        step = float(state["step"])
+        kept = beta2 ** (step - state["used_at"][used])  # [R, 1]
         square = state["exp_avg_sq"][used].mul_(kept).addcmul_(gradient, gradient, value=1 - beta2)
         state["exp_avg_sq"].index_copy_(0, used, square)
-        state["used_at"][used] = float(state["steps"])
-        root = (square / (1 - beta2 ** state["steps"])).sqrt_().add_(group["eps"])
+        state["used_at"][used] = step
+        root = (square / (1 - beta2**step)).sqrt_().add_(group["eps"])
         rows = self.rows[used].mul_(1 - group["lr"] * group["weight_decay"])
         self.rows.index_copy_(0, used, rows.addcdiv_(gradient, root, value=-group["lr"]))
 

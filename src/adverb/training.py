@@ -17,7 +17,7 @@ from adverb.schema.base import Recipe
 
 def train(
     recipe: str,
-    data: str | Path | None = None,
+    data: str | Path | dict[str, Any] | None = None,
     *,
     out: str | Path | None = None,
     resume: bool = False,
@@ -27,10 +27,12 @@ def train(
     """Train and return the run.
 
     recipe: a shipped recipe's name, a YAML file, or (with resume) a run folder.
-    data: what to train on; the recipe's `data.path`.
+    data: what to train on, the recipe's `data.path`; or the whole section, `data={"path": "a.csv", "label": "kind"}`.
     overrides: sections as mappings, `train={"steps": 1000}, optim={"lr": 3e-4}`, or dotted keys.
     Raises UserError for anything the caller can mend.
     """
+    if isinstance(data, dict):
+        overrides["data"], data = data, None
     console = Console(quiet=quiet)
     return start(recipe, _flat(overrides), data=data, out=out, resume=resume, console=console)[0]
 

@@ -155,12 +155,12 @@ def test_words_where_no_tokenizer_is_installed(tmp_path, monkeypatch):
 
 def test_several_labels_numbers_and_pairs(tmp_path):
     rows = [{"text": t, "labels": ["x", "y", "z"][: i % 4]} for i, t in enumerate(FILMS)]
-    text = printed(written(tmp_path / "a.jsonl", rows))
-    assert "any of 3 labels" in text and "labels a row: 0 on 45 rows" in text.replace("\n", " ")
+    text = " ".join(printed(written(tmp_path / "a.jsonl", rows)).split())
+    assert "any of 3 labels" in text and "labels a row: 0 on 45 rows" in text
     rows = [{"sentence1": t, "sentence2": t, "score": i / 40} for i, t in enumerate(FILMS)]
-    text = printed(written(tmp_path / "a.jsonl", rows))
+    text = " ".join(printed(written(tmp_path / "a.jsonl", rows)).split())
     assert "pairs of texts with a number" in text and "numbers in 'score'" in text and "⟷" in text
-    text = printed(tmp_path / "a.jsonl", task="embed")
+    text = " ".join(printed(tmp_path / "a.jsonl", task="embed").split())
     assert "pairs of texts with a score" in text and "scores in 'score'" in text
 
 

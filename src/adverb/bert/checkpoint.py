@@ -145,7 +145,7 @@ def locate(source: str | Path) -> Path:
     of KNOWN.
     """
     path = Path(source)
-    if Run(path).exists():
+    if Run(path).exists() and not (path / "tokenizer.json").is_file():  # the run of a tokenizer is its own model
         path = Run(path).best
         if not path.is_dir():
             raise UserError(f"the run {source} has no model yet: it is written at the first evaluation")

@@ -173,7 +173,7 @@ class Health:
 
     @property
     def overfitting(self) -> float:
-        """(E D(train) - E D(held out)) / (E D(train) - E D(generated)), 0 none to 1 complete (Karras et al. 2020, eq. 1).
+        """(E D(train) - E D(held out)) / (E D(train) - E D(generated)), from 0, none, to 1 (Karras et al. 2020, eq. 1).
 
         Averaged over some looks, and 0 while it is not told from noise: a discriminator that can't tell generated
         from real has a denominator near 0.

@@ -59,7 +59,7 @@ def judge_classes(reader: Reader, data: Labelled, resamples: int = RESAMPLES) ->
 def judge_tags(reader: Reader, data: Tagged, resamples: int = RESAMPLES) -> Judged:
     """f1, precision, recall of whole entities; accuracy of the words where each has a tag of its own ("words")."""
     model = reader.deciding()
-    tagged = best_tags(word_logits(model, reader.tokenizer, data.texts, data.words), model)
+    tagged = best_tags(model, word_logits(model, reader.tokenizer, data.texts, data.words))
     nothing = "O" if data.scheme == "spans" else UNSEEN
     said = [[tag or nothing for tag in tags] for tags, _ in tagged]
     if data.scheme == "spans":
