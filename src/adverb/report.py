@@ -64,7 +64,6 @@ def write_report(run: Run, objective=None) -> Path:
         facts["trained for"] = f"{rows[-1]['step']:,} steps, {duration(rows[-1]['seconds'])}"
     judge = getattr(objective, "judged_by", None)
     count = f"on {headline.pop('samples'):,.0f} samples " if "samples" in headline else ""
-    style = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
     floor_note = "The floor is what a second sample of real data scores."
     body = [
         f"<h1>{html.escape(recipe['name'])}</h1>",
@@ -80,15 +79,20 @@ def write_report(run: Run, objective=None) -> Path:
         _evaluation_table(evaluations),
         f"<h2>Recipe</h2><pre>{html.escape(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))}</pre>",
     ]
-    page = (
-        "<!doctype html><html lang=en><meta charset=utf-8>"
-        "<meta name=viewport content='width=device-width, initial-scale=1'>"
-        f"<title>{html.escape(recipe['name'])} · adverb</title><style>{style}</style>"
-        f"<body>{''.join(body)}</body></html>"
-    )
-    run.write_text("report.html", page)
+    run.write_text("report.html", page(recipe["name"], body))
     run.write_text("README.md", _card(recipe, facts, headline, intervals, judge))
     return run.path / "report.html"
+
+
+def page(name: str, body: list[str]) -> str:
+    """A whole page, which needs nothing but itself. name: its title, not yet HTML. body: HTML."""
+    style = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
+    return (
+        "<!doctype html><html lang=en><meta charset=utf-8>"
+        "<meta name=viewport content='width=device-width, initial-scale=1'>"
+        f"<title>{html.escape(name)} · adverb</title><style>{style}</style>"
+        f"<body>{''.join(body)}</body></html>"
+    )
 
 
 def _last(rows: list[dict], prefix: str) -> dict[str, float]:
@@ -128,11 +132,17 @@ def _pictures(folder: Path) -> str:
     chosen = sorted({round(i * (len(grids) - 1) / 5) for i in range(6)})
     figures = []
     for path in reversed([grids[i] for i in chosen]):
-        data = base64.b64encode(path.read_bytes()).decode()
         step = int(path.stem.removeprefix("step-"))
-        figures.append(f"<figure><figcaption>step {step:,}</figcaption>"
-                       f"<img alt='samples at step {step}' src='data:image/png;base64,{data}'></figure>")  # fmt: skip
+        figures.append(picture(path, f"step {step:,}", f"samples at step {step}"))
     return f"<h2>Samples</h2><div class=grid>{''.join(figures)}</div>"
+
+
+def picture(path: Path, caption: str, described: str) -> str:
+    """A figure with a PNG inside the page."""
+    data = base64.b64encode(path.read_bytes()).decode()
+    return (
+        f"<figure><figcaption>{caption}</figcaption><img alt='{described}' src='data:image/png;base64,{data}'></figure>"
+    )
 
 
 def _curves(title: str, rows: list[dict], prefix: str) -> str:
@@ -150,28 +160,47 @@ def _curves(title: str, rows: list[dict], prefix: str) -> str:
 
 
 def _chart(name: str, points: list[tuple[float, float]], floor: float | None) -> str:
-    xs, ys = [p[0] for p in points], [p[1] for p in points]
+    last = f"{short(points[-1][1])}" + (f", floor {short(floor)}" if floor is not None else "")
+    ends = (f"{points[0][0]:,}", f"step {points[-1][0]:,}")
+    return chart(f"{title(name)} · {last}", f"{title(name)} over steps", [("", points)], floor, ends)
+
+
+def chart(
+    caption: str,
+    described: str,
+    curves: list[tuple[str, list[tuple[float, float]]]],
+    floor: float | None,
+    ends: tuple[str, str],
+) -> str:
+    """A figure of curves on the same axes, as HTML.
+
+    curves: (class in report.css, points (x, y) from left to right). floor: where a dashed line is drawn. ends: what
+    stands below the left and the right end of the axis.
+    """
+    xs, ys = ([point[i] for _, points in curves for point in points] for i in (0, 1))
     shown = ys if floor is None else [*ys, floor]
     low, high = min(shown), max(shown)
     spread = (high - low) or abs(high) or 1.0
-    left, span = xs[0], (xs[-1] - xs[0]) or 1
+    left, span = min(xs), (max(xs) - min(xs)) or 1
 
     def place(x: float, y: float) -> str:
         return f"{WIDTH * (x - left) / span:.1f},{HEIGHT - HEIGHT * (y - low) / spread:.1f}"
 
-    line = " ".join(place(x, y) for x, y in points)
+    lines = "".join(
+        f"<polyline{f' class={style}' if style else ''} points='{' '.join(place(x, y) for x, y in points)}' />"
+        for style, points in curves
+    )
     floor_line = ""
     if floor is not None:
         y = HEIGHT - HEIGHT * (floor - low) / spread
         floor_line = f"<line class=floor x1=0 x2={WIDTH} y1={y:.1f} y2={y:.1f} />"
-    last = f"{short(ys[-1])}" + (f", floor {short(floor)}" if floor is not None else "")
     return (
-        f"<figure><figcaption>{title(name)} · {last}</figcaption>"
-        f"<svg viewBox='0 -12 {WIDTH} {HEIGHT + 28}' role=img aria-label='{title(name)} over steps'>"
-        f"<line class=axis x1=0 x2={WIDTH} y1={HEIGHT} y2={HEIGHT} />{floor_line}<polyline points='{line}' />"
+        f"<figure><figcaption>{caption}</figcaption>"
+        f"<svg viewBox='0 -12 {WIDTH} {HEIGHT + 28}' role=img aria-label='{described}'>"
+        f"<line class=axis x1=0 x2={WIDTH} y1={HEIGHT} y2={HEIGHT} />{floor_line}{lines}"
         f"<text x=0 y=-3>{short(high)}</text><text x=0 y={HEIGHT - 4}>{short(low)}</text>"
-        f"<text x=0 y={HEIGHT + 13}>{xs[0]:,}</text>"
-        f"<text x={WIDTH} y={HEIGHT + 13} text-anchor=end>step {xs[-1]:,}</text></svg></figure>"
+        f"<text x=0 y={HEIGHT + 13}>{ends[0]}</text>"
+        f"<text x={WIDTH} y={HEIGHT + 13} text-anchor=end>{ends[1]}</text></svg></figure>"
     )
 
 

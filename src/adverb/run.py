@@ -92,6 +92,13 @@ class Run:
     def recipe(self) -> dict[str, Any]:
         return yaml.safe_load((self.path / "recipe.yaml").read_text(encoding="utf-8"))
 
+    def facts(self) -> dict[str, Any]:
+        """What is known of the run beside its recipe (see `training.facts_of`); empty where nothing was written."""
+        try:
+            return json.loads((self.path / "facts.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+
     def write_text(self, name: str, text: str) -> None:
         write_atomically(self.path / name, lambda beside: beside.write_text(text, encoding="utf-8"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,7 @@ def start(
         if context.is_main:
             bar.note("preparing the judge")
             objective.prepare()
+            run.write_text("facts.json", json.dumps(facts_of(objective, context), indent=1, ensure_ascii=False))
         context.wait()
         ended = engine.train()
     if context.is_main:
@@ -160,6 +162,22 @@ def _share_path(path: Path | None, context) -> Path:
     shared = [path]
     dist.broadcast_object_list(shared, src=0)
     return shared[0]
+
+
+def facts_of(objective, context) -> dict[str, Any]:
+    """What a run is made of and where it computes, for those who compare it with others: JSON's types."""
+    from adverb.machine import device_name
+
+    return {
+        "device": device_name(context.device),
+        "workers": context.world,
+        "precision": context.precision,
+        "parameters": {name: sum(p.numel() for p in m.parameters()) for name, m in objective.networks.items()},
+        "unit": objective.unit,
+        "units_per_step": objective.units_per_step,
+        "flops_per_step": objective.flops_per_step,
+        "judge": getattr(objective, "judged_by", None),
+    }
 
 
 def _say_what(console: Console, objective, context, run: Run, step: int) -> None:
