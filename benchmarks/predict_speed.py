@@ -36,7 +36,9 @@ from adverb.bert.checkpoint import load_pretrained, save_pretrained
 from adverb.bert.heads import SequenceClassifier
 from adverb.data.labelled import load_labelled
 from adverb.data.records import read_records
-from adverb.pipelines.reader import Reader, model_outputs
+from adverb.pipelines.model import outputs_of
+from adverb.pipelines.reader import Reader
+from adverb.pipelines.torch_model import TorchModel
 from adverb.places import cache_folder
 
 LENGTH = 256
@@ -61,7 +63,7 @@ def classifier(shape: str, data: Path) -> Path:
         if shape == "base":
             model = widened(model)
         encodings = loaded.tokenizer.encode_batch(train.texts, max_length=LENGTH)
-        features = model_outputs(model, encodings, loaded.tokenizer.pad_id, model.features).numpy()
+        features = outputs_of(TorchModel(Features(model)), encodings, loaded.tokenizer.pad_id)
         head = LogisticRegression(C=0.3, max_iter=300).fit(features, train.targets)
         weight = torch.tensor(head.coef_[0] / 2, dtype=torch.float32)
         bias = torch.tensor(head.intercept_[0] / 2, dtype=torch.float32)
@@ -70,6 +72,17 @@ def classifier(shape: str, data: Path) -> Path:
         model.config.adverb["max_length"] = LENGTH
         save_pretrained(model, loaded.tokenizer, folder)
     return folder
+
+
+class Features(nn.Module):
+    """What a classifier sees, as a network of its own."""
+
+    def __init__(self, model: SequenceClassifier):
+        super().__init__()
+        self.model, self.config = model, model.config
+
+    def forward(self, *inputs: Tensor | None) -> Tensor:
+        return self.model.features(*inputs)
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from adverb.bert.tokenizer import Tokenizer
 from adverb.metrics.details import Details
 from adverb.pipelines import load
 from adverb.pipelines.tagger import allowed, best_path, best_tags, scheme_of, word_logits
+from adverb.pipelines.torch_model import TorchModel
 
 PEOPLE = ["Ánna", "Björn", "Chlöé", "Dvořák", "Eilidh", "O'Hara"]
 TOWNS = ["Łódź", "Zürich", "São Paulo", "New York", "Aix-en-Provence", "東京"]
@@ -208,7 +209,7 @@ def test_scores_of_words_are_those_of_transformers(minilm, tmp_path):
     for word in words:
         places.append((position, position + len(word)))
         position += len(word) + 1
-    (scores,) = word_logits(loaded.model, loaded.tokenizer, [text], [places])
+    (scores,) = word_logits(TorchModel(loaded.model), loaded.tokenizer, [text], [places])
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
     theirs = transformers.AutoModelForTokenClassification.from_pretrained(tmp_path).eval()
     encoded = tokenizer(words, is_split_into_words=True, return_tensors="pt")

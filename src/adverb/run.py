@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from adverb.errors import UserError
@@ -130,6 +129,8 @@ class Run:
     # -- checkpoints: the whole state, the newest two kept
 
     def save_checkpoint(self, state: dict[str, Any], step: int) -> None:
+        import torch
+
         folder = self.path / "checkpoints"
         write_atomically(folder / f"step-{step:09d}.pt", lambda beside: torch.save(state, beside))
         for old in self._checkpoints()[:-KEPT_CHECKPOINTS]:
@@ -150,6 +151,8 @@ class Run:
 
     def kept_checkpoint(self) -> dict[str, Any] | None:
         """The state that `keep_checkpoint` kept, on the CPU; None when there is none."""
+        import torch
+
         path = self.path / "checkpoints" / SOUND
         return torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None
 
@@ -158,6 +161,8 @@ class Run:
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """The newest whole state, on the CPU; None when there is none yet."""
+        import torch
+
         for path in reversed(self._checkpoints()):
             try:
                 return torch.load(path, map_location="cpu", weights_only=True)

@@ -6,10 +6,11 @@ import pytest
 import torch
 from bert_models import tiny
 
-from adverb.bert.fill import fill_mask
 from adverb.bert.heads import MaskedLM, Pretraining
 from adverb.bert.tokenizer import SPECIALS, Tokenizer
 from adverb.errors import UserError
+from adverb.pipelines.filler import fill_mask
+from adverb.pipelines.torch_model import TorchModel
 
 WORDS = [*SPECIALS.values(), "the", "cat", "dog", "sat", "ran", "##s", ".", "old"]
 TOKENIZER = Tokenizer.from_vocabulary({w: i for i, w in enumerate(WORDS)})
@@ -45,7 +46,7 @@ def brute_force(model, text: str, allowed: list[str]) -> dict[tuple[str, ...], f
 @pytest.mark.parametrize("candidates", [None, ["cat", "dog", "##s"]])
 def test_joint_search_equals_brute_force(model, text, candidates):
     expected = brute_force(model, text, candidates or WORDS[5:])
-    fills = fill_mask(model, TOKENIZER, text, top_k=4, candidates=candidates, beam=len(expected))
+    fills = fill_mask(TorchModel(model), TOKENIZER, text, top_k=4, candidates=candidates, beam=len(expected))
     best = sorted(expected, key=expected.get, reverse=True)[:4]
     assert [fill.tokens for fill in fills] == best[: len(fills)] and len(fills) == min(4, len(expected))
     for fill in fills:
@@ -54,13 +55,13 @@ def test_joint_search_equals_brute_force(model, text, candidates):
 
 def test_a_narrow_beam_gives_true_probabilities(model):
     expected = brute_force(model, "[MASK] [MASK] sat", WORDS[5:])
-    for fill in fill_mask(model, TOKENIZER, "[MASK] [MASK] sat", top_k=1, beam=1):
+    for fill in fill_mask(TorchModel(model), TOKENIZER, "[MASK] [MASK] sat", top_k=1, beam=1):
         assert fill.probability == pytest.approx(expected[fill.tokens], rel=1e-4)
 
 
 def test_the_text_stays_as_it_was_written(model):
     text = "The  Old [MASK], 'x' [MASK]!"
-    fills = fill_mask(model, TOKENIZER, text, top_k=200)
+    fills = fill_mask(TorchModel(model), TOKENIZER, text, top_k=200)
     assert all(f.text.startswith("The  Old") and f.text.endswith("!") for f in fills)
     by_tokens = {f.tokens: f.text for f in fills}
     assert len(by_tokens) == len(fills) == 64
@@ -70,7 +71,7 @@ def test_the_text_stays_as_it_was_written(model):
 
 def test_leaves_the_model_in_its_mode(model):
     model.train()
-    fill_mask(model, TOKENIZER, "[MASK]")
+    fill_mask(TorchModel(model), TOKENIZER, "[MASK]")
     assert model.training
     model.eval()
 
@@ -89,4 +90,4 @@ def test_leaves_the_model_in_its_mode(model):
 )
 def test_what_cannot_be_filled(model, text, candidates, words):
     with pytest.raises(UserError, match=words):
-        fill_mask(model, TOKENIZER, text, candidates=candidates)
+        fill_mask(TorchModel(model), TOKENIZER, text, candidates=candidates)

@@ -149,9 +149,9 @@ class Attention(nn.Module):
             (q,) = self._heads(F.linear(at(x, take), q_weight, q_bias), 1)  # [B, T, h, d]
             k, v = self._heads(F.linear(x, kv_weight, kv_bias), 2)  # [B, L, h, d] each
             if mask is not None and mask.shape[2] > 1:  # [B or 1, 1, L, L] -> [B, 1, T, L]
-                mask = at(mask[:, 0].expand(len(x), -1, -1), take)[:, None]
+                mask = at(mask[:, 0].expand(x.shape[0], -1, -1), take)[:, None]
         if cos_sin is not None:
-            at_queries = cos_sin if take is None else at(cos_sin.expand(len(x), -1, -1), take)
+            at_queries = cos_sin if take is None else at(cos_sin.expand(x.shape[0], -1, -1), take)
             q, k = rotate(q, at_queries), rotate(k, cos_sin)
         q, k, v = (t.transpose(1, 2) for t in (q, k, v))  # [B, h, T, d], [B, h, L, d] twice
         mixed = attend(q, k, v, mask, self.dropout if self.training else 0.0)  # [B, h, T, d]
@@ -256,7 +256,7 @@ def rotate(x: Tensor, cos_sin: Tensor) -> Tensor:
 
 def at(x: Tensor, take: Tensor) -> Tensor:
     """x [B, L, …] at the positions take [B, T]: [B, T, …]."""
-    rows = torch.arange(len(x), device=x.device)[:, None] * x.shape[1]  # [B, 1]
+    rows = torch.arange(x.shape[0], device=x.device)[:, None] * x.shape[1]  # [B, 1]
     return x.flatten(0, 1).index_select(0, (rows + take).flatten()).unflatten(0, take.shape)
 
 

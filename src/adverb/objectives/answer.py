@@ -22,7 +22,7 @@ from adverb.metrics.details import MISTAKES, Details, mistake, table
 from adverb.objectives.finetune import FineTune, Row
 from adverb.pipelines.answerer import CANDIDATES, Candidates, choose, find_candidates
 from adverb.pipelines.answerer import Answer as Found
-from adverb.pipelines.reader import Reader
+from adverb.pipelines.torch_model import TorchModel
 from adverb.schema.tasks import AnswerRecipe
 
 AROUND = 150  # characters of a passage shown to each side of an answer
@@ -72,7 +72,7 @@ class Answer(FineTune):
     def judge(self, model: nn.Module, data: Questions, folder: Path, final: bool) -> dict[str, float]:
         contexts = [data.contexts[context] for context in data.context_of]
         truths = [[text for text, _ in answers] for answers in data.answers]
-        deciding = Reader(model, self.tokenizer).deciding()
+        deciding = TorchModel(model).deciding()
         found = find_candidates(deciding, self.tokenizer, data.questions, contexts)
         facts = model.config.adverb
         if data is self.valid:

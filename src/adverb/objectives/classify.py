@@ -17,6 +17,7 @@ from adverb.metrics.details import classification_details
 from adverb.metrics.labels import classification_metrics
 from adverb.objectives.finetune import FineTune, Row
 from adverb.pipelines.reader import Reader
+from adverb.pipelines.torch_model import TorchModel
 from adverb.schema.tasks import ClassifyRecipe
 
 PROBLEMS = {
@@ -78,12 +79,13 @@ class Classify(FineTune):
         return finished
 
     def judge(self, model: nn.Module, data: Labelled, folder: Path, final: bool) -> dict[str, float]:
-        logits = Reader(model, self.tokenizer).logits(data.texts, data.pairs)
+        reader = Reader(TorchModel(model), self.tokenizer)
+        logits = reader.logits(data.texts, data.pairs)
         facts, targets = model.config.adverb, data.targets
         if data is self.valid and self.kind != "regression":
-            facts["temperature"] = fit_temperature(logits.numpy(), targets, self.kind)
+            facts["temperature"] = fit_temperature(logits, targets, self.kind)
         temperature = facts.get("temperature", 1.0)
-        raw, calibrated = (model.probabilities(logits / t).numpy() for t in (1.0, temperature))
+        raw, calibrated = (reader.calibrated(logits, t) for t in (1.0, temperature))
         metrics = classification_metrics(targets, calibrated, self.kind)
         if self.kind != "regression":
             metrics |= {"ece": ece(calibrated, targets), "ece_uncalibrated": ece(raw, targets)}

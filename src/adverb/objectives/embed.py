@@ -18,6 +18,7 @@ from adverb.data.pairs import TextPairs, load_pair_splits
 from adverb.objectives.finetune import FineTune, Row
 from adverb.pipelines.judging import judge_pairs
 from adverb.pipelines.reader import Reader
+from adverb.pipelines.torch_model import TorchModel
 from adverb.schema.tasks import EmbedRecipe
 
 
@@ -74,7 +75,7 @@ class Embed(FineTune):
         return contrastive_loss(first, second, temperature, alike(batch["numbers"]))
 
     def judge(self, model: nn.Module, data: TextPairs, folder: Path, final: bool) -> dict[str, float]:
-        metrics, details = judge_pairs(Reader(model, self.tokenizer), data, self.recipe.evaluate.resamples)
+        metrics, details = judge_pairs(Reader(TorchModel(model), self.tokenizer), data, self.recipe.evaluate.resamples)
         if final:
             details.split = "valid" if data is self.valid else "test"
             details.write(folder)

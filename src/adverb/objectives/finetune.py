@@ -133,7 +133,7 @@ class FineTune(Objective):
             [row["input_ids"] for row in rows], self.tokenizer.pad_id, [row["token_type_ids"] for row in rows]
         )
         named = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
-        return {name: tensor for name, tensor in named.items() if tensor is not None}
+        return {name: torch.from_numpy(array) for name, array in named.items() if array is not None}
 
     # -- a training step
 

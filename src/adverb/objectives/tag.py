@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from adverb.bert.heads import IGNORED
@@ -22,8 +23,9 @@ from adverb.metrics.entities import entity_counts, entity_metrics, entity_scores
 from adverb.metrics.labels import classification_metrics
 from adverb.objectives.finetune import FineTune, Row
 from adverb.pipelines.batching import pad
-from adverb.pipelines.reader import Reader
-from adverb.pipelines.tagger import UNSEEN, best_tags, log_softmax, word_logits
+from adverb.pipelines.scores import log_softmax
+from adverb.pipelines.tagger import UNSEEN, best_tags, word_logits
+from adverb.pipelines.torch_model import TorchModel
 from adverb.schema.tasks import TagRecipe
 
 Said = tuple[list[str], np.ndarray]  # of a text: the tags of its words, and their probabilities
@@ -63,7 +65,7 @@ class Tag(FineTune):
     def collate(self, rows: list[Row]) -> dict[str, Tensor]:
         take, _, _ = pad([row["take"] for row in rows], 0)
         labels, _, _ = pad([row["labels"] for row in rows], IGNORED)
-        return self.inputs(rows) | {"take": take, "labels": labels}
+        return self.inputs(rows) | {"take": torch.from_numpy(take), "labels": torch.from_numpy(labels)}
 
     def row_loss(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         batch = dict(batch)
@@ -73,7 +75,7 @@ class Tag(FineTune):
     # -- judging
 
     def judge(self, model: nn.Module, data: Tagged, folder: Path, final: bool) -> dict[str, float]:
-        deciding = Reader(model, self.tokenizer).deciding()
+        deciding = TorchModel(model).deciding()
         logits = word_logits(deciding, self.tokenizer, data.texts, data.words)
         scores, targets, texts = self.flat(logits, data)
         if data is self.valid:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from adverb.errors import UserError
 
+READERS = ("bert", "adverb-modern", "adverb-gpt", "adverb-lstm")  # `model_type` of what reads
+
 
 def load(model: str | Path):
     """The model in a run folder, a saved folder, or on a hub, as an object with the verbs that make sense for it.
@@ -23,9 +25,9 @@ def load(model: str | Path):
         from adverb.pipelines.generator import Generator
 
         return Generator.load(folder)
-    from adverb.pipelines.reader import MODEL_TYPES, Reader
+    if kind in READERS:
+        from adverb.pipelines.reader import Reader
 
-    if kind in MODEL_TYPES:
         return Reader.load(folder)
     raise UserError(f"{folder} holds a model of type {kind!r}, which adverb does not know")
 

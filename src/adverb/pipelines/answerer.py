@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+import numpy as np
 
-from adverb.bert.heads import QuestionAnswerer
 from adverb.bert.tokenizer import Tokenizer
 from adverb.data.windows import QuestionRow, encode_passages, question_rows
-from adverb.pipelines.batching import batches, budget_for, pad
+from adverb.pipelines.batching import batches, pad
+from adverb.pipelines.model import Model
+from adverb.pipelines.scores import sigmoid, softmax
 
 STRIDE = 128  # tokens that windows share, of a model that doesn't say
 MAX_QUESTION = 64  # and tokens of a question
@@ -45,11 +44,11 @@ class Candidates:
     def no_answer(self) -> float:
         """How much more no answer looks like the truth than the best span, in [0, 1]; 0.5 when both score alike."""
         best = max(self.spans.values(), default=-float("inf"))
-        return torch.sigmoid(torch.tensor(self.none - best, dtype=torch.float64)).item()
+        return float(sigmoid(np.float64(self.none - best)))
 
 
 def find_answers(
-    model: QuestionAnswerer, tokenizer: Tokenizer, questions: Sequence[str], contexts: Sequence[str], n_best: int = 5
+    model: Model, tokenizer: Tokenizer, questions: Sequence[str], contexts: Sequence[str], n_best: int = 5
 ) -> list[list[Answer]]:
     """Up to `n_best` different answers to each question in its context, best first; contexts of any length.
 
@@ -63,9 +62,8 @@ def find_answers(
     return [choose(each, text, n_best, threshold, temperature) for each, text in zip(found, contexts, strict=True)]
 
 
-@torch.inference_mode()
 def find_candidates(
-    model: QuestionAnswerer, tokenizer: Tokenizer, questions: Sequence[str], contexts: Sequence[str]
+    model: Model, tokenizer: Tokenizer, questions: Sequence[str], contexts: Sequence[str]
 ) -> list[Candidates]:
     facts, limit = model.config.adverb, model.config.max_position_embeddings
     different = list(dict.fromkeys(contexts))
@@ -78,15 +76,13 @@ def find_candidates(
         facts.get("stride", STRIDE),
         facts.get("max_question", MAX_QUESTION),
     )
-    device = next(model.parameters()).device
     found = [Candidates() for _ in questions]
-    for batch in batches([len(row.input_ids) for row in rows], budget_for(device)):
+    for batch in batches([len(row.input_ids) for row in rows], model.token_budget):
         part = [rows[row] for row in batch]
         places = [_places(row, passages[contexts[row.question]]) for row in part]
         ids, mask, types = pad([row.input_ids for row in part], tokenizer.pad_id, [row.token_type_ids for row in part])
-        inputs = (None if tensor is None else tensor.to(device) for tensor in (ids, mask, types))
-        starts, ends = (logits.float() for logits in model(*inputs))  # [B, L] each
-        may_start, may_end = (_marked(ids.shape, [place[side] for place in places]).to(device) for side in (0, 1))
+        starts, ends = model(ids, mask, types)  # [B, L] each
+        may_start, may_end = (_marked(ids.shape, [place[side] for place in places]) for side in (0, 1))
         none = (starts[:, 0] + ends[:, 0]).tolist()
         best = best_spans(starts, ends, may_start, may_end)
         for row, place, nothing, *spans in zip(part, places, none, *(x.tolist() for x in best), strict=True):
@@ -105,18 +101,26 @@ def find_candidates(
 
 
 def best_spans(
-    starts: Tensor, ends: Tensor, may_start: Tensor, may_end: Tensor, count: int = CANDIDATES, longest: int = LONGEST
-) -> tuple[Tensor, Tensor, Tensor]:
+    starts: np.ndarray,
+    ends: np.ndarray,
+    may_start: np.ndarray,
+    may_end: np.ndarray,
+    count: int = CANDIDATES,
+    longest: int = LONGEST,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The `count` spans of greatest starts[i] + ends[j], i <= j < i + longest: their scores, i and j, [B, K] each.
 
     starts, ends: float [B, L]; may_start, may_end: bool [B, L]. -inf is the score of what is not allowed.
     """
-    length, nothing = starts.shape[1], -float("inf")
-    starts, ends = starts.masked_fill(~may_start, nothing), ends.masked_fill(~may_end, nothing)
-    ends = F.pad(ends, (0, longest - 1), value=nothing).unfold(1, longest, 1)  # [B, L, longest], [i, k]: end at i + k
-    scores, flat = (starts[:, :, None] + ends).flatten(1).topk(min(count, length * longest))
-    start = flat // longest
-    return scores, start, start + flat % longest
+    nothing = np.float32(-np.inf)
+    starts, ends = np.where(may_start, starts, nothing), np.where(may_end, ends, nothing)
+    ends = np.pad(ends, ((0, 0), (0, longest - 1)), constant_values=nothing)
+    ends = np.lib.stride_tricks.sliding_window_view(ends, longest, axis=1)  # [B, L, longest], [i, k]: end at i + k
+    scores = (starts[:, :, None] + ends).reshape(len(starts), -1)
+    best = np.argpartition(-scores, min(count, scores.shape[1]) - 1, axis=1)[:, :count]  # [B, K], in any order
+    best = np.take_along_axis(best, np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1), axis=1)
+    start = best // longest
+    return np.take_along_axis(scores, best, axis=1), start, start + best % longest
 
 
 def choose(
@@ -127,8 +131,8 @@ def choose(
     null_threshold: of `Candidates.no_answer`, above which there is none; None if every question has an answer.
     temperature: by which scores are divided before they become probabilities.
     """
-    scores = torch.tensor([*candidates.spans.values(), candidates.none], dtype=torch.float64)
-    *probabilities, none = (scores / temperature).softmax(0).tolist()
+    scores = np.array([*candidates.spans.values(), candidates.none])
+    *probabilities, none = softmax(scores / temperature).tolist()
     answers = [
         Answer(context[start:end], start, end, probability)
         for (start, end), probability in zip(candidates.spans, probabilities, strict=True)
@@ -146,8 +150,8 @@ def _places(row: QuestionRow, passage) -> tuple[list[int], list[int]]:
     return (passage.first[words] + row.shift).tolist(), (passage.last[words] + row.shift).tolist()
 
 
-def _marked(shape: Sequence[int], places: Sequence[list[int]]) -> Tensor:
-    marks = torch.zeros(*shape, dtype=torch.bool)
+def _marked(shape: Sequence[int], places: Sequence[list[int]]) -> np.ndarray:
+    marks = np.zeros(shape, dtype=bool)
     for row, positions in enumerate(places):
         marks[row, positions] = True
     return marks

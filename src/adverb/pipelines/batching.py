@@ -8,8 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 # Tokens of a batch, padding included. On a CPU more does not help: matrix products are at their peak long before,
 # and activations leave the caches. An accelerator wants more work at once.
@@ -18,11 +16,6 @@ TOKEN_BUDGET_ACCELERATOR = 32_768
 CALL = 1 / 32  # what another call of the model costs, as a share of the tokens that it could have read meanwhile
 
 T = TypeVar("T")
-
-
-def budget_for(device: torch.device) -> int:
-    """How many tokens the device should read at once."""
-    return TOKEN_BUDGET if device.type == "cpu" else TOKEN_BUDGET_ACCELERATOR
 
 
 def batches(lengths: Sequence[int], token_budget: int = TOKEN_BUDGET) -> list[list[int]]:
@@ -45,7 +38,7 @@ def batches(lengths: Sequence[int], token_budget: int = TOKEN_BUDGET) -> list[li
 
 def pad(
     rows: Sequence[Sequence[int]], pad_id: int, types: Sequence[Sequence[int]] | None = None
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
     """(input_ids, attention_mask, token_type_ids), int64 [B, L] each, L the longest row.
 
     rows: token ids of each row; types: the segment of each of them.
@@ -55,12 +48,12 @@ def pad(
     lengths = np.fromiter(map(len, rows), np.int64, len(rows))
     kept = np.arange(lengths.max())[None] < lengths[:, None]  # [B, L]
 
-    def fill(values: Sequence[Sequence[int]], empty: int) -> Tensor:
+    def fill(values: Sequence[Sequence[int]], empty: int) -> np.ndarray:
         filled = np.full(kept.shape, empty, dtype=np.int64)
         filled[kept] = np.concatenate([np.asarray(row, dtype=np.int64) for row in values])
-        return torch.from_numpy(filled)
+        return filled
 
-    mask = None if kept.all() else torch.from_numpy(kept.astype(np.int64))
+    mask = None if kept.all() else kept.astype(np.int64)
     segments = fill(types, 0) if types is not None and any(map(any, types)) else None
     return fill(rows, pad_id), mask, segments
 

@@ -102,10 +102,9 @@ def evaluate_reader(
     reader: Reader, model: str, data: str | None, *, out: Path | None, console: Console
 ) -> dict[str, float]:
     """The metrics of the model's task, see `adverb.pipelines.judging`, with their 95 % intervals."""
-    from adverb.machine import pick_device
     from adverb.pipelines.truth import judged
 
-    reader.to(pick_device("auto"))
+    reader.to("auto")
     run = Run(model)
     metrics, details, said = judged(reader, run.recipe() if run.exists() else None, data, model, console)
     for line in said:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from adverb.bert.heads import IGNORED
 from adverb.bert.masking import Masking
@@ -28,6 +27,7 @@ from adverb.metrics.entities import entity_counts, entity_scores, per_type
 from adverb.metrics.labels import classification_metrics
 from adverb.pipelines.answerer import choose, find_candidates
 from adverb.pipelines.reader import Reader
+from adverb.pipelines.scores import log_softmax
 from adverb.pipelines.search import QUERIES
 from adverb.pipelines.tagger import UNSEEN, best_tags, word_logits
 
@@ -44,8 +44,8 @@ def judge_classes(reader: Reader, data: Labelled, resamples: int = RESAMPLES) ->
     data.label_names must be the model's labels, in their order.
     """
     logits = reader.logits(data.texts, data.pairs)
-    said = reader.calibrated(logits).numpy()
-    plain = reader.calibrated(logits, 1.0).numpy()
+    said = reader.calibrated(logits)
+    plain = reader.calibrated(logits, 1.0)
     metrics = classification_metrics(data.targets, said, data.kind)
     if data.kind != "regression":
         metrics |= {"ece": ece(said, data.targets), "ece_uncalibrated": ece(plain, data.targets)}
@@ -58,7 +58,7 @@ def judge_classes(reader: Reader, data: Labelled, resamples: int = RESAMPLES) ->
 
 def judge_tags(reader: Reader, data: Tagged, resamples: int = RESAMPLES) -> Judged:
     """f1, precision, recall of whole entities; accuracy of the words where each has a tag of its own ("words")."""
-    model = reader.deciding()
+    model = reader.model.deciding()
     tagged = best_tags(model, word_logits(model, reader.tokenizer, data.texts, data.words))
     nothing = "O" if data.scheme == "spans" else UNSEEN
     said = [[tag or nothing for tag in tags] for tags, _ in tagged]
@@ -83,7 +83,7 @@ def judge_tags(reader: Reader, data: Tagged, resamples: int = RESAMPLES) -> Judg
 def judge_answers(reader: Reader, data: Questions, resamples: int = RESAMPLES) -> Judged:
     """exact and f1 in per cent as the official scripts, HasAns_… and NoAns_… where some have no answer."""
     contexts = [data.contexts[i] for i in data.context_of]
-    model = reader.deciding()
+    model = reader.model.deciding()
     candidates = find_candidates(model, reader.tokenizer, data.questions, contexts)
     threshold = reader.facts.get("null_threshold")
     answers = [choose(c, context, 1, threshold)[0] for c, context in zip(candidates, contexts, strict=True)]
@@ -125,25 +125,25 @@ def judge_pairs(reader: Reader, data: TextPairs, resamples: int = RESAMPLES) -> 
     return everything, Details(rows=len(data), intervals=intervals(score, len(data), resamples))
 
 
-@torch.inference_mode()
 def judge_masks(reader: Reader, corpus: Corpus, length: int, rows: int = 1024, resamples: int = RESAMPLES) -> Judged:
     """masked_loss (nats), masked_perplexity and masked_accuracy of up to `rows` rows of `length` tokens, at fixed
     places of the text and with fixed masks on 15 % of the tokens; the intervals draw among the rows."""
     chunks = Chunks(corpus, reader.tokenizer, length, MASKED_AT_ONCE, 0)
     rows = min(rows, len(chunks))
     starts = np.linspace(0, len(corpus), rows, endpoint=False).astype(np.int64)
-    masking = Masking(reader.tokenizer, RATE).to(reader.device)
+    masking = Masking(reader.tokenizer, RATE)
     sums = []  # loss, right, count of each row
     for i in range(0, rows, MASKED_AT_ONCE):
         ids = chunks.rows(starts[i : i + MASKED_AT_ONCE])
         uniforms = torch.rand(*ids.shape, 3, generator=torch.Generator().manual_seed(i))
-        masked = masking(ids.to(reader.device), uniforms.to(reader.device))
-        logits = reader.model(masked.input_ids, take=masked.take)
-        logits = (logits[0] if isinstance(logits, tuple) else logits).float()  # [B, T, V]
-        losses = F.cross_entropy(logits.flatten(0, 1), masked.labels.flatten(), ignore_index=IGNORED, reduction="none")
-        right, counted = logits.argmax(-1) == masked.labels, masked.labels != IGNORED
-        sums.append(torch.stack([losses.view_as(masked.take).sum(1), right.sum(1), counted.sum(1)], dim=1).cpu())
-    totals = torch.cat(sums).double().numpy()  # [rows, 3]
+        masked = masking(ids, uniforms)
+        labels = masked.labels.numpy()  # [B, T]
+        logits = reader.model(masked.input_ids.numpy(), take=masked.take.numpy())
+        logits = logits[0] if isinstance(logits, tuple) else logits  # [B, T, V]
+        right, counted = logits.argmax(-1) == labels, labels != IGNORED
+        losses = -np.take_along_axis(log_softmax(logits), np.where(counted, labels, 0)[..., None], axis=-1)[..., 0]
+        sums.append(np.stack([(losses * counted).sum(1), right.sum(1), counted.sum(1)], axis=1))
+    totals = np.concatenate(sums).astype(np.float64)  # [rows, 3]
 
     def score(chosen: np.ndarray) -> dict[str, float]:
         loss, right, count = totals[chosen].sum(0)

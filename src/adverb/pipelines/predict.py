@@ -110,12 +110,10 @@ def predict_similar(
 
 def open_reader(model: str) -> Reader:
     """The model, on the accelerator where there is one. Raises UserError for a generator."""
-    from adverb.machine import pick_device
-
     reader = load(model)
     if not isinstance(reader, Reader):
         raise UserError("this model draws, it does not read: use adverb generate")
-    return reader.to(pick_device("auto"))
+    return reader.to("auto")
 
 
 def answers(

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import copy
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from tokenizers import Encoding
-from torch import Tensor, nn
 
-from adverb import machine
-from adverb.bert import baselines
-from adverb.bert.checkpoint import load_pretrained, locate, save_pretrained
-from adverb.bert.fill import Fill, fill_mask
-from adverb.bert.heads import Embedder, MaskedLM, Pretraining, QuestionAnswerer, SequenceClassifier, TokenClassifier
 from adverb.bert.tokenizer import Tokenizer
 from adverb.errors import UserError
-from adverb.pipelines.batching import ahead, batches, budget_for, pad
+from adverb.pipelines.batching import ahead
+from adverb.pipelines.filler import Fill, fill_mask
+from adverb.pipelines.model import Model, outputs_of
+from adverb.pipelines.scores import sigmoid, softmax
 
-MODEL_TYPES = ("bert", "adverb-modern", *baselines.MODEL_TYPES)
+if TYPE_CHECKING:
+    import torch
+
 CHUNK = 4096  # texts tokenised and sorted by length at a time
+VERBS = {  # task -> the verb that it is for; "embed" for all others
+    "masked_lm": "fill_mask",
+    "pretraining": "fill_mask",
+    "language_model": "fill_mask",
+    "sequence_classification": "classify",
+    "token_classification": "entities",
+    "question_answering": "answer",
+}
 
 Classes = list[tuple[str, float]]
 
@@ -31,8 +35,7 @@ Classes = list[tuple[str, float]]
 class Reader:
     """A model that reads, with its tokenizer.
 
-    model: any of `adverb.bert.heads.MODELS`, in eval mode, or one of the baselines of pre-training, which only fill
-        masks.
+    model: what computes: a network of torch, or an export, which needs no torch.
 
     The verbs take one text, or a list of them, and answer likewise. `classify`, `entities` and `answer` let the
     encoder compute in bf16 where this machine gains by it; the head stays in float32. Vectors and probabilities of
@@ -40,41 +43,31 @@ class Reader:
     beside it, but for rounding.
     """
 
-    def __init__(self, model: nn.Module, tokenizer: Tokenizer):
+    def __init__(self, model: Model, tokenizer: Tokenizer):
         self.model, self.tokenizer = model, tokenizer
-        self._embedder = model if isinstance(model, Embedder) else None
-        self._light: nn.Module | None = None
         self.cut = 0  # texts so far that were longer than `max_length`
 
     @classmethod
     def load(cls, source: str | Path) -> Reader:
-        """Open a folder in the layout of transformers or sentence-transformers, or a model of the hub.
+        """Open a folder in the layout of transformers or sentence-transformers, an export, or a model of the hub.
 
         Raises UserError where there is no such model, or it comes without a tokenizer.
         """
-        folder = locate(source)
-        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-        if kind in baselines.MODEL_TYPES:
-            model, tokenizer = baselines.load_baseline(folder)
-            return cls(model.eval(), tokenizer)
-        loaded = load_pretrained(folder)
-        if loaded.tokenizer is None:
-            raise UserError(f"{source} has no tokenizer: put its tokenizer.json or vocab.txt into the folder")
-        return cls(loaded.model.requires_grad_(False), loaded.tokenizer)
+        from adverb.pipelines import model_folder
 
-    @property
-    def device(self) -> torch.device:
-        return next(self.model.parameters()).device
+        folder = model_folder(source)
+        from adverb.pipelines.torch_model import TorchModel
+
+        return cls(*TorchModel.load(folder))
 
     @property
     def fills_masks(self) -> bool:
-        return isinstance(self.model, MaskedLM | Pretraining | baselines.Baseline)
+        return self.verb == "fill_mask"
 
     @property
     def verb(self) -> str:
         """What this model is for: the name of one of the methods below."""
-        heads = {SequenceClassifier: "classify", TokenClassifier: "entities", QuestionAnswerer: "answer"}
-        return "fill_mask" if self.fills_masks else heads.get(type(self.model), "embed")
+        return VERBS.get(self.model.task, "embed")
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -85,20 +78,17 @@ class Reader:
     def max_length(self) -> int:
         """Tokens of a text that are read, special ones included; the rest of a longer text is left out."""
         positions = self.model.config.max_position_embeddings
-        trained = self._embedding_model().max_length if self.verb == "embed" else self.facts.get("max_length")
+        trained = self.model.embedding().max_length if self.verb == "embed" else self.facts.get("max_length")
         return min(trained or positions, positions)
 
     def to(self, device: str | torch.device) -> Reader:
+        """device: as torch names it, or "auto", the accelerator where there is one."""
         self.model.to(device)
-        self._light = None
         return self
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the folder that `load`, and transformers, open."""
-        if isinstance(self.model, baselines.Baseline):
-            baselines.save_baseline(self.model, self.tokenizer, Path(folder))
-        else:
-            save_pretrained(self.model, self.tokenizer, folder)
+        self.model.save(self.tokenizer, folder)
 
     # -- the verbs
 
@@ -117,12 +107,12 @@ class Reader:
 
         text[start:end] is the entity, in characters of the text as given. Texts of any length are read.
         """
-        self._must_be(TokenClassifier, "entities")
+        self._must_be("entities", "entities")
         if isinstance(texts, str):
             return self.entities([texts])[0]
         from adverb.pipelines.tagger import find_entities
 
-        return find_entities(self.deciding(), self.tokenizer, list(texts))
+        return find_entities(self.model.deciding(), self.tokenizer, list(texts))
 
     def answer(self, questions: str | Sequence[str], contexts: str | Sequence[str], n_best: int = 5) -> list:
         """The `n_best` answers to each question in its context: `answerer.Answer` with text, start, end, probability.
@@ -130,13 +120,13 @@ class Reader:
         context[start:end] is the answer; an empty one says that there is none. contexts: one of each question, or
         one str for all. Contexts of any length are read.
         """
-        self._must_be(QuestionAnswerer, "answers")
+        self._must_be("answer", "answers")
         if isinstance(questions, str):
             return self.answer([questions], contexts, n_best)[0]
         from adverb.pipelines.answerer import find_answers
 
         contexts = [contexts] * len(questions) if isinstance(contexts, str) else list(contexts)
-        return find_answers(self.deciding(), self.tokenizer, list(questions), contexts, n_best)
+        return find_answers(self.model.deciding(), self.tokenizer, list(questions), contexts, n_best)
 
     def embed(self, texts: str | Sequence[str]) -> np.ndarray:
         """One vector a text, float32 [N, H], or [H] for a single str: for similarity, their dot product.
@@ -146,9 +136,9 @@ class Reader:
         """
         if isinstance(texts, str):
             return self.embed([texts])[0]
-        model = self._embedding_model()
-        found = [model_outputs(model, encodings, self.tokenizer.pad_id) for encodings in self._chunks(texts, None)]
-        return torch.cat(found).numpy() if found else np.empty((0, model.config.hidden_size), np.float32)
+        model = self.model.embedding()
+        found = [outputs_of(model, encodings, self.tokenizer.pad_id) for encodings in self._chunks(texts, None)]
+        return np.concatenate(found) if found else np.empty((0, model.config.hidden_size), np.float32)
 
     def search(self, queries: str | Sequence[str], texts: Sequence[str], top_k: int = 5) -> list:
         """The `top_k` texts most similar to each query, best first: `search.Hit` with index, text, score (cosine)."""
@@ -173,32 +163,30 @@ class Reader:
             )
         if not isinstance(texts, str):
             return [self.fill_mask(text, top_k, candidates) for text in texts]
-        model = _Blanks(self.model) if isinstance(self.model, baselines.Baseline) else self.model
-        return fill_mask(model, self.tokenizer, texts, top_k, candidates)
+        return fill_mask(self.model, self.tokenizer, texts, top_k, candidates)
 
     # -- what they are made of
 
     def probabilities(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> np.ndarray:
         """What `classify` says as float32 [N, C], in the order of `model.config.labels`; values of a regression."""
-        return self.calibrated(self.logits(texts, pairs)).numpy()
+        return self.calibrated(self.logits(texts, pairs))
 
-    def logits(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Tensor:
+    def logits(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> np.ndarray:
         """A classifier's scores as they are, float32 [N, C]."""
-        self._must_be(SequenceClassifier, "classes")
-        model = self.deciding()
-        found = [model_outputs(model, encodings, self.tokenizer.pad_id) for encodings in self._chunks(texts, pairs)]
-        return torch.cat(found) if found else torch.empty(0, self.model.config.num_labels)
+        self._must_be("classify", "classes")
+        model = self.model.deciding()
+        found = [outputs_of(model, encodings, self.tokenizer.pad_id) for encodings in self._chunks(texts, pairs)]
+        return np.concatenate(found) if found else np.empty((0, self.model.config.num_labels), np.float32)
 
-    def calibrated(self, logits: Tensor, temperature: float | None = None) -> Tensor:
+    def calibrated(self, logits: np.ndarray, temperature: float | None = None) -> np.ndarray:
         """Probabilities [N, C] of logits [N, C] by a temperature, None for the one that training stored."""
         config = self.model.config
         if config.problem_type == "regression":
             return logits
         logits = logits / (temperature or self.facts.get("temperature", 1.0))
         # A single logit without a problem_type is a probability of its own, as in the pipelines of transformers.
-        return logits.sigmoid() if config.num_labels == 1 else self.model.probabilities(logits)
-
-    _calibrated = calibrated
+        multi = config.problem_type == "multi_label_classification" or config.num_labels == 1
+        return sigmoid(logits) if multi else softmax(logits)
 
     def _named(self, probabilities: np.ndarray) -> list[Classes]:
         labels, order = self.model.config.labels, np.argsort(-probabilities, axis=1, kind="stable")
@@ -224,66 +212,7 @@ class Reader:
 
         return ahead(tokenised()) if len(texts) > CHUNK else tokenised()
 
-    def _must_be(self, kind: type[nn.Module], wanted: str) -> None:
-        if not isinstance(self.model, kind):
-            task = getattr(self.model, "task", "language_model").replace("_", " ")
+    def _must_be(self, verb: str, wanted: str) -> None:
+        if self.verb != verb:
+            task = self.model.task.replace("_", " ")
             raise UserError(f"this model says nothing about {wanted}: it was saved for {task}")
-
-    def deciding(self) -> nn.Module:
-        """The model, or its copy with an encoder in bf16 where that is faster. The same one each time."""
-        if not machine.peaks(self.device).bf16_profits:
-            return self.model
-        if self._light is None:
-            self._light = with_bf16_encoder(self.model)
-        return self._light
-
-    def _embedding_model(self) -> Embedder:
-        if isinstance(self.model, baselines.Baseline):
-            raise UserError("a one-sided language model makes no embeddings: use a BERT")
-        if self._embedder is None:
-            with torch.device("meta"):  # its encoder is replaced, so it needs no numbers
-                self._embedder = Embedder(self.model.config)
-            self._embedder.bert = self.model.bert
-            self._embedder.eval()
-        return self._embedder
-
-
-class _Blanks(nn.Module):
-    """A baseline behind the call of a masked language model."""
-
-    def __init__(self, model: baselines.Baseline):
-        super().__init__()
-        self.model, self.config = model, model.config
-
-    def forward(self, input_ids: torch.Tensor, take: torch.Tensor) -> torch.Tensor:
-        return self.model.blanks(input_ids, take)
-
-
-def with_bf16_encoder(model: nn.Module) -> nn.Module:
-    """A copy whose layers compute in bf16 and hand float32 states to the head: labels are decided in float32."""
-    light = copy.deepcopy(model)
-    for part in (light.bert.embeddings, light.bert.layers, light.bert.norm):
-        if part is not None:
-            part.to(torch.bfloat16)
-    light.bert.register_forward_hook(lambda module, inputs, hidden: hidden.float())
-    return light
-
-
-@torch.inference_mode()
-def model_outputs(
-    model: nn.Module, encodings: Sequence[Encoding], pad_id: int, call: Callable[..., Tensor] | None = None
-) -> Tensor:
-    """model(input_ids, attention_mask, token_type_ids) of each row, in their order: float32 [N, …] on the CPU.
-
-    call: a method of the model to call in its place.
-    """
-    device = next(model.parameters()).device
-    ids, types = [e.ids for e in encodings], [e.type_ids for e in encodings]
-    outputs: Tensor | None = None
-    for rows in batches([len(row) for row in ids], budget_for(device)):
-        tensors = pad([ids[row] for row in rows], pad_id, [types[row] for row in rows])
-        output = (call or model)(*(None if tensor is None else tensor.to(device) for tensor in tensors)).float()
-        if outputs is None:
-            outputs = output.new_empty(len(ids), *output.shape[1:])
-        outputs[rows] = output
-    return outputs.cpu()

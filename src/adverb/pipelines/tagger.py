@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from adverb.bert.alignment import cut_words
-from adverb.bert.heads import TokenClassifier
 from adverb.bert.tokenizer import Tokenizer
 from adverb.data.windows import Span, tag_rows
 from adverb.metrics.entities import spans_of
-from adverb.pipelines.batching import batches, budget_for, pad
+from adverb.pipelines.batching import batches, pad
+from adverb.pipelines.model import Model
+from adverb.pipelines.scores import log_softmax
 
 STRIDE = 64  # tokens that windows share, of a model that doesn't say
 UNSEEN = ""  # the tag of a word that vanished in tokenisation
@@ -30,7 +30,7 @@ class Entity:
     probability: float
 
 
-def find_entities(model: TokenClassifier, tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[Entity]]:
+def find_entities(model: Model, tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[Entity]]:
     """The entities of each text, in their order; every word with its tag where the model was trained on such.
 
     The words are those of BERT's tokenizers (`cut_words`). Texts of any length: long ones are read in windows, and a
@@ -55,9 +55,8 @@ def find_entities(model: TokenClassifier, tokenizer: Tokenizer, texts: Sequence[
     return found
 
 
-@torch.inference_mode()
 def word_logits(
-    model: TokenClassifier, tokenizer: Tokenizer, texts: Sequence[str], words: Sequence[Sequence[Span]]
+    model: Model, tokenizer: Tokenizer, texts: Sequence[str], words: Sequence[Sequence[Span]]
 ) -> list[np.ndarray]:
     """The model's scores of each word, float32 [W, C] a text; NaN for words that vanish in tokenisation.
 
@@ -66,21 +65,19 @@ def word_logits(
     facts, limit = model.config.adverb, model.config.max_position_embeddings
     rows = tag_rows(tokenizer, texts, words, min(facts.get("max_length", limit), limit), facts.get("stride", STRIDE))
     rows = [row for row in rows if len(row.take)]
-    device = next(model.parameters()).device
     found = [np.full((len(spans), model.config.num_labels), np.nan, np.float32) for spans in words]
-    for batch in batches([len(row.input_ids) for row in rows], budget_for(device)):
+    for batch in batches([len(row.input_ids) for row in rows], model.token_budget):
         part = [rows[row] for row in batch]
         ids, mask, _ = pad([row.input_ids for row in part], tokenizer.pad_id)
         take, _, _ = pad([row.take for row in part], 0)
-        mask = None if mask is None else mask.to(device)
-        logits = model(ids.to(device), mask, take=take.to(device)).float().cpu().numpy()  # [B, T, C]
+        logits = model(ids, mask, take=take)  # [B, T, C]
         for row, scores in zip(part, logits, strict=True):
             found[row.text][row.words] = scores[: len(row.words)]
     return found
 
 
 def best_tags(
-    model: TokenClassifier, logits: Sequence[np.ndarray], temperature: float | None = None
+    model: Model, logits: Sequence[np.ndarray], temperature: float | None = None
 ) -> list[tuple[list[str], np.ndarray]]:
     """(the tags, their probabilities float32 [W]) of each text, from its `word_logits`.
 
@@ -104,7 +101,7 @@ def best_tags(
     return tagged
 
 
-def scheme_of(model: TokenClassifier) -> str:
+def scheme_of(model: Model) -> str:
     """ "spans" or "words"; of a model trained elsewhere, spans if it has a class for what is outside of them."""
     return model.config.adverb.get("scheme") or ("spans" if "O" in model.config.labels else "words")
 
@@ -136,9 +133,3 @@ def best_path(scores: np.ndarray, follows: np.ndarray) -> np.ndarray:
     for before in reversed(back):
         path.append(int(before[path[-1]]))
     return np.array(path[::-1], dtype=np.int64)
-
-
-def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Over the last axis."""
-    logits = logits - logits.max(-1, keepdims=True, initial=-np.inf)
-    return logits - np.log(np.exp(logits).sum(-1, keepdims=True))

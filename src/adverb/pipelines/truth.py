@@ -99,11 +99,10 @@ def _of_model(reader: Reader, rows):
 
 
 def _masks(reader: Reader, told: dict[str, Any], data: str | None, console: Console):
-    from adverb.bert.baselines import Baseline
     from adverb.data.corpus import load_corpus
     from adverb.data.text import find_text, find_valid
 
-    if isinstance(reader.model, Baseline):
+    if reader.model.task == "language_model":
         raise UserError("a one-sided language model is judged while it trains: see the run's report.html")
     column = told.get("column") or "text"
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 
-from adverb.bert.heads import MaskedLM, Pretraining
 from adverb.bert.tokenizer import Tokenizer
 from adverb.errors import UserError
+from adverb.pipelines.model import Model
+from adverb.pipelines.scores import log_softmax
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,8 @@ class Fill:
     probability: float
 
 
-@torch.inference_mode()
 def fill_mask(
-    model: MaskedLM | Pretraining,
+    model: Model,
     tokenizer: Tokenizer,
     text: str,
     top_k: int = 5,
@@ -45,34 +45,29 @@ def fill_mask(
     limit = model.config.max_position_embeddings
     if len(ids) > limit:
         raise UserError(f"The text has {len(ids)} tokens, but the model reads {limit}: shorten it.")
-    device = next(model.parameters()).device
-    allowed = _allowed(tokenizer, candidates, model.config.vocab_size).to(device)  # int64 [A]
-    rows = torch.tensor([ids], device=device)  # [1, L]; then the beginnings, [N, L]
-    scores = torch.zeros(1, device=device)  # log probabilities, [N]
-    masks = (rows[0] == tokenizer.mask_id).nonzero().flatten().tolist()
-
-    was_training = model.training
-    model.eval()
+    allowed = _allowed(tokenizer, candidates)  # int64 [A]
+    rows = np.array([ids])  # int64 [1, L]; then the beginnings, [N, L]
+    scores = np.zeros(1, np.float32)  # log probabilities, [N]
+    masks = np.flatnonzero(rows[0] == tokenizer.mask_id).tolist()
     for number, position in enumerate(masks):
-        take = torch.full((len(rows), 1), position, device=device)
-        logits = model(rows, take=take)
+        logits = model(rows, take=np.full((len(rows), 1), position))
         logits = (logits[0] if isinstance(logits, tuple) else logits)[:, 0]  # [N, V]
-        joint = scores[:, None] + logits.float().log_softmax(-1)[:, allowed]  # [N, A]
-        width = top_k if number == len(masks) - 1 else max(beam, top_k)
-        scores, best = joint.flatten().topk(min(width, joint.numel()))
-        rows = rows[best // len(allowed)]
+        joint = (scores[:, None] + log_softmax(logits)[:, allowed]).ravel()  # [N · A]
+        width = min(top_k if number == len(masks) - 1 else max(beam, top_k), len(joint))
+        best = np.argpartition(-joint, width - 1)[:width]
+        best = best[np.argsort(-joint[best], kind="stable")]
+        scores, rows = joint[best], rows[best // len(allowed)]
         rows[:, position] = allowed[best % len(allowed)]
-    model.train(was_training)
 
     vocabulary = tokenizer.tokens()
     found = [tuple(vocabulary[i] for i in row) for row in rows[:, masks].tolist()]
-    return [Fill(_join(pieces, tokens), tokens, p) for tokens, p in zip(found, scores.exp().tolist(), strict=True)]
+    return [Fill(_join(pieces, tokens), tokens, p) for tokens, p in zip(found, np.exp(scores).tolist(), strict=True)]
 
 
-def _allowed(tokenizer: Tokenizer, candidates: Sequence[str] | None, vocab_size: int) -> torch.Tensor:
+def _allowed(tokenizer: Tokenizer, candidates: Sequence[str] | None) -> np.ndarray:
     special = set(tokenizer.special_ids)
     if candidates is None:
-        return torch.tensor([i for i, token in enumerate(tokenizer.tokens()) if token and i not in special])
+        return np.array([i for i, token in enumerate(tokenizer.tokens()) if token and i not in special])
     allowed = []
     for word in candidates:
         ids = tokenizer.encode_batch([word], special_tokens=False)[0]
@@ -85,7 +80,7 @@ def _allowed(tokenizer: Tokenizer, candidates: Sequence[str] | None, vocab_size:
         allowed.append(known)
     if not allowed:
         raise UserError("The list of candidates is empty.")
-    return torch.tensor(sorted(set(allowed)))
+    return np.array(sorted(set(allowed)))
 
 
 def _join(pieces: list[str], tokens: tuple[str, ...]) -> str:
