@@ -1,4 +1,4 @@
-# make demo   the main job, offline, in a few minutes: a GAN learns to draw digits
+# make demo   the main jobs, offline, in a few minutes: a GAN learns to draw digits, a BERT what praise is
 # make test   the test suite
 PYTHON ?= python3.11
 VENV   ?= .venv
@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 $(BIN)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch numpy
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[offline]'
 	touch $@
 
 $(BIN)/.installed-dev: $(BIN)/.installed

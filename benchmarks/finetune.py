@@ -174,7 +174,7 @@ def entities_task(data: Path) -> Task:
 
     def ours(run: Path) -> Counts:
         reader = adverb.load(run)
-        model = reader.deciding()
+        model = reader.model.deciding()
         tagged = best_tags(model, word_logits(model, reader.tokenizer, test.texts, test.words))
         return entity_counts(test.tags, [[tag or "O" for tag in tags] for tags, _ in tagged]).astype(float)
 
@@ -234,7 +234,7 @@ def answers_task(data: Path) -> Task:
     def ours(run: Path) -> Counts:
         reader = adverb.load(run)
         return counted([answers[0].text for answers in find_answers(
-            reader.deciding(), reader.tokenizer, test.questions, contexts, 1)])  # fmt: skip
+            reader.model.deciding(), reader.tokenizer, test.questions, contexts, 1)])  # fmt: skip
 
     def counted(said: list[str]) -> Counts:
         return np.array([[f1] for _, f1 in answer_scores(dict(zip(test.ids, said, strict=True)), truths).values()])

@@ -86,6 +86,17 @@ class Features(nn.Module):
 
 
 @torch.no_grad()
+def states(model: SequenceClassifier, ids: list[list[int]], pad_id: int) -> np.ndarray:
+    """What the classifier's last layer sees of each row, [N, H]."""
+    found = np.empty((len(ids), model.config.hidden_size), np.float32)
+    for rows in batches([len(row) for row in ids]):
+        tokens, mask, _ = pad([ids[row] for row in rows], pad_id)
+        mask = None if mask is None else torch.from_numpy(mask)
+        found[rows] = model.features(torch.from_numpy(tokens), mask).numpy()
+    return found
+
+
+@torch.no_grad()
 def widened(small: SequenceClassifier) -> SequenceClassifier:
     """MiniLM's function in BERT-base's shape: 768 hidden units, 12 heads of 64, 12 layers."""
     config = replace(small.config, hidden_size=768, intermediate_size=3072, num_hidden_layers=12)

@@ -150,7 +150,7 @@ def evaluate(
 
 @app.command(hidden=True)
 def demo(minutes: Annotated[float, typer.Option(help="training time")] = 3.0):
-    """The main job, offline: a GAN learns to draw digits."""
+    """The main jobs, offline: a GAN learns to draw digits, a BERT what praise is."""
     from adverb.demo import run_demo
 
     run_demo(console, minutes)

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from adverb.bert import varlen
 from adverb.bert.config import BertConfig
 from adverb.errors import UserError
 
@@ -67,6 +68,7 @@ class Bert(nn.Module):
 
         x = self.embeddings(input_ids, token_type_ids, position_ids)  # [B, L, H]
         everywhere = visible(attention_mask, document_ids)
+        runs = varlen.runs_of(attention_mask, document_ids) if varlen.available(x.device) else None
         nearby, rotations = everywhere, {}
         if self.config.architecture == "modern":
             if position_ids is None:
@@ -77,7 +79,7 @@ class Bert(nn.Module):
         for index, layer in enumerate(self.layers):
             last = index == len(self.layers) - 1
             mask = nearby if layer.local else everywhere
-            x = layer(x, mask, rotations.get(layer.theta), take if last else None)
+            x = layer(x, mask, rotations.get(layer.theta), take if last else None, runs)
         return x if self.norm is None else self.norm(x)
 
 
@@ -110,19 +112,26 @@ class Layer(nn.Module):
         self.modern = config.architecture == "modern"
         self.local = self.modern and index % config.global_every != 0
         self.theta = config.rope_theta_local if self.local else config.rope_theta_global  # unused in 2018
-        self.attention = Attention(config)
+        self.attention = Attention(config, config.local_attention // 2 if self.local else None)
         # The embeddings end in a norm, so the first pre-norm would only repeat it.
         self.attention_norm = nn.Identity() if self.modern and index == 0 else layer_norm(config)
         self.feed_forward = FeedForward(config)
         self.feed_forward_norm = layer_norm(config)
         self.dropout = config.hidden_dropout_prob
 
-    def forward(self, x: Tensor, mask: Tensor | None, cos_sin: Tensor | None, take: Tensor | None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        cos_sin: Tensor | None,
+        take: Tensor | None,
+        runs: varlen.Runs | None = None,
+    ) -> Tensor:
         kept = x if take is None else at(x, take)  # [B, T, H]
         if self.modern:
-            kept = kept + self._drop(self.attention(self.attention_norm(x), mask, cos_sin, take))
+            kept = kept + self._drop(self.attention(self.attention_norm(x), mask, cos_sin, take, runs))
             return kept + self._drop(self.feed_forward(self.feed_forward_norm(kept)))
-        kept = self.attention_norm(kept + self._drop(self.attention(x, mask, cos_sin, take)))
+        kept = self.attention_norm(kept + self._drop(self.attention(x, mask, cos_sin, take, runs)))
         return self.feed_forward_norm(kept + self._drop(self.feed_forward(kept)))
 
     def _drop(self, x: Tensor) -> Tensor:
@@ -130,17 +139,28 @@ class Layer(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention; queries at `take` only when it is given. qkv is one matmul: rows [q | k | v], each [h, d]."""
+    """Self-attention; queries at `take` only when it is given. qkv is one matmul: rows [q | k | v], each [h, d].
 
-    def __init__(self, config: BertConfig):
+    reach: how many tokens to each side are seen, None for all. The mask says so too; `runs` stand for the mask.
+    """
+
+    def __init__(self, config: BertConfig, reach: int | None = None):
         super().__init__()
         bias = config.architecture == "bert"
+        self.reach = reach
         self.heads = config.num_attention_heads
         self.dropout = config.attention_probs_dropout_prob
         self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=bias)
         self.out = nn.Linear(config.hidden_size, config.hidden_size, bias=bias)
 
-    def forward(self, x: Tensor, mask: Tensor | None, cos_sin: Tensor | None, take: Tensor | None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        cos_sin: Tensor | None,
+        take: Tensor | None,
+        runs: varlen.Runs | None = None,
+    ) -> Tensor:
         size = x.shape[-1]
         if take is None:
             q, k, v = self._heads(F.linear(x, self.qkv.weight, self.qkv.bias), 3)  # [B, L, h, d] each
@@ -153,8 +173,11 @@ class Attention(nn.Module):
         if cos_sin is not None:
             at_queries = cos_sin if take is None else at(cos_sin.expand(x.shape[0], -1, -1), take)
             q, k = rotate(q, at_queries), rotate(k, cos_sin)
+        dropout = self.dropout if self.training else 0.0
+        if runs is not None and take is None and dropout == 0 and q.dtype in varlen.HALVES:
+            return self.out(varlen.attend_runs(q, k, v, runs, self.reach).flatten(2))
         q, k, v = (t.transpose(1, 2) for t in (q, k, v))  # [B, h, T, d], [B, h, L, d] twice
-        mixed = attend(q, k, v, mask, self.dropout if self.training else 0.0)  # [B, h, T, d]
+        mixed = attend(q, k, v, mask, dropout)  # [B, h, T, d]
         return self.out(mixed.transpose(1, 2).flatten(2))  # [B, T, H]
 
     def _heads(self, projected: Tensor, parts: int) -> tuple[Tensor, ...]:

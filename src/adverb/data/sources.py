@@ -10,6 +10,7 @@ from adverb.data.entries import IMAGE_SUFFIXES, Entries
 from adverb.errors import UserError
 
 EMBEDDED = {"digits": "image"}  # data sets that come with the installed packages -> their kind
+SHIPPED = {"reviews": Path(__file__).parent / "reviews"}  # those that come as files
 KINDS = {
     "image": IMAGE_SUFFIXES,
     "text": (".txt", ".csv", ".tsv", ".json", ".jsonl", ".conll", ".md"),
@@ -79,9 +80,11 @@ def existing(path: str | Path) -> Path | None:
     where = Path(path).expanduser()
     if where.exists():
         return where
+    if str(path) in SHIPPED:
+        return SHIPPED[str(path)]
     folder = where.parent if where.parent.is_dir() else None
     beside = {str(where.parent / p.name): p.name for p in folder.iterdir()} if folder else {}
-    names = [*beside.values(), *(EMBEDDED if str(folder) == "." else ())]
+    names = [*beside.values(), *((*EMBEDDED, *SHIPPED) if str(folder) == "." else ())]
     near = difflib.get_close_matches(where.name, names, n=1, cutoff=0.7)
     text = str(path)
     if not near and not text.startswith((".", "/", "~")) and where.suffix.lower() not in (*_KIND_OF_SUFFIX, ".parquet"):
@@ -93,7 +96,7 @@ def existing(path: str | Path) -> Path | None:
     while not missing.parent.exists():
         missing = missing.parent  # the first part of the path that isn't there
     if near:
-        hint = f"did you mean {near[0] if near[0] in EMBEDDED else where.parent / near[0]}?"
+        hint = f"did you mean {near[0] if near[0] in (*EMBEDDED, *SHIPPED) else where.parent / near[0]}?"
     elif missing != where:
         hint = f"there is no folder {missing}"
     else:
