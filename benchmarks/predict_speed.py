@@ -36,6 +36,7 @@ from adverb.bert.checkpoint import load_pretrained, save_pretrained
 from adverb.bert.heads import SequenceClassifier
 from adverb.data.labelled import load_labelled
 from adverb.data.records import read_records
+from adverb.pipelines.batching import batches, pad
 from adverb.pipelines.model import outputs_of
 from adverb.pipelines.reader import Reader
 from adverb.pipelines.torch_model import TorchModel
