@@ -229,7 +229,7 @@ def test_the_temperature_is_of_the_held_out_rows_and_of_the_model_kept(animals, 
     assert model.config.adverb["temperature"] == temperature  # the test set fits nothing
     objective.save(objective.networks, tmp_path / "model")
     reader = load(tmp_path / "model")
-    expected = (reader.logits(["the lynx"]) / temperature).softmax(-1).max().item()
+    expected = torch.from_numpy(reader.logits(["the lynx"]) / temperature).softmax(-1).max().item()
     assert reader.classify("the lynx")[0][1] == pytest.approx(expected, rel=1e-5)
 
 

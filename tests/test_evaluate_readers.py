@@ -119,7 +119,7 @@ def test_entities_against_seqeval(tmp_path):
 
     found, shown = measure(model, conll(truth))
     assert found["f1"] == pytest.approx(seqeval.f1_score(truth, said)) and 0 < found["f1"] < 1
-    assert found["precision"] == pytest.approx(seqeval.precision_score(truth, said)) and "Types" in shown
+    assert found["precision"] == pytest.approx(seqeval.precision_score(truth, said)) and "Entities" in shown
     assert measure(model, conll(said))[0]["f1"] == 1
 
 

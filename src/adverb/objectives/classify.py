@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +11,7 @@ from torch import Tensor, nn
 
 from adverb.bert.checkpoint import Loaded
 from adverb.data.labelled import Labelled, load_labelled_splits
-from adverb.metrics.calibration import ece, fit_temperature
-from adverb.metrics.details import classification_details
-from adverb.metrics.labels import classification_metrics
 from adverb.objectives.finetune import FineTune, Row
-from adverb.pipelines.reader import Reader
-from adverb.pipelines.torch_model import TorchModel
 from adverb.schema.tasks import ClassifyRecipe
 
 PROBLEMS = {
@@ -77,34 +71,6 @@ class Classify(FineTune):
         finished._modules = model._modules | {"classifier": copy.deepcopy(model.classifier)}
         rescale(finished.classifier, self.deviation, self.mean)
         return finished
-
-    def judge(self, model: nn.Module, data: Labelled, folder: Path, final: bool) -> dict[str, float]:
-        reader = Reader(TorchModel(model), self.tokenizer)
-        logits = reader.logits(data.texts, data.pairs)
-        facts, targets = model.config.adverb, data.targets
-        if data is self.valid and self.kind != "regression":
-            facts["temperature"] = fit_temperature(logits, targets, self.kind)
-        temperature = facts.get("temperature", 1.0)
-        raw, calibrated = (reader.calibrated(logits, t) for t in (1.0, temperature))
-        metrics = classification_metrics(targets, calibrated, self.kind)
-        if self.kind != "regression":
-            metrics |= {"ece": ece(calibrated, targets), "ece_uncalibrated": ece(raw, targets)}
-        if final:
-            classification_details(
-                targets,
-                calibrated,
-                self.kind,
-                self.labels,
-                texts=data.texts
-                if data.pairs is None
-                else [" | ".join(p) for p in zip(data.texts, data.pairs, strict=True)],
-                lines=data.lines,
-                split="valid" if data is self.valid else "test",
-                resamples=self.recipe.evaluate.resamples,
-                uncalibrated=raw,
-                temperature=temperature,
-            ).write(folder)
-        return metrics
 
 
 def class_weights(targets: np.ndarray, labels: list[str]) -> Tensor:

@@ -5,8 +5,6 @@ Pairs learn by contrast with the other rows of their batch; graded pairs by the 
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -16,9 +14,6 @@ from adverb.bert.checkpoint import Loaded
 from adverb.bert.heads import cross_entropy
 from adverb.data.pairs import TextPairs, load_pair_splits
 from adverb.objectives.finetune import FineTune, Row
-from adverb.pipelines.judging import judge_pairs
-from adverb.pipelines.reader import Reader
-from adverb.pipelines.torch_model import TorchModel
 from adverb.schema.tasks import EmbedRecipe
 
 
@@ -73,13 +68,6 @@ class Embed(FineTune):
         if self.graded:
             return order_loss((first * second).sum(-1), batch["scores"], temperature)
         return contrastive_loss(first, second, temperature, alike(batch["numbers"]))
-
-    def judge(self, model: nn.Module, data: TextPairs, folder: Path, final: bool) -> dict[str, float]:
-        metrics, details = judge_pairs(Reader(TorchModel(model), self.tokenizer), data, self.recipe.evaluate.resamples)
-        if final:
-            details.split = "valid" if data is self.valid else "test"
-            details.write(folder)
-        return metrics
 
 
 def contrastive_loss(first: Tensor, second: Tensor, temperature: float, alike: Tensor | None = None) -> Tensor:

@@ -20,13 +20,16 @@ from adverb.objectives.adversarial import fgm, smart
 from adverb.objectives.base import Draw, Objective, Phase
 from adverb.optim import layerwise_adamw, lr_factor, set_lr
 from adverb.pipelines.batching import pad
+from adverb.pipelines.judging import judge_of
+from adverb.pipelines.reader import Reader
+from adverb.pipelines.torch_model import TorchModel
 from adverb.schema.tasks import TaskRecipe
 
 Row = dict[str, Any]  # input_ids, token_type_ids: list[int], and what the task needs
 
 
 class FineTune(Objective):
-    """Base of the tasks. A subclass sets `task` and `best` and defines `read`, `encode`, `row_loss` and `judge`.
+    """Base of the tasks. A subclass sets `task` and `best` and defines `read`, `encode` and `row_loss`.
 
     read() sets train, valid and test (None where there is none), which have a length and a report, and `labels`, the
     classes of the head (None where it has none). It is called before there is a model.
@@ -85,14 +88,6 @@ class FineTune(Objective):
 
     def row_loss(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         """The loss to train on, a scalar, the mean over the rows."""
-        raise NotImplementedError
-
-    def judge(self, model: nn.Module, data: Any, folder: Path, final: bool) -> dict[str, float]:
-        """Metrics of the model, in eval mode, on `data`, which is self.valid or self.test.
-
-        final: the last time on the held-out rows, and on the test set; details then go to `folder`. What is fitted on
-        the held-out rows is noted in model.config.adverb.
-        """
         raise NotImplementedError
 
     def facts(self) -> dict[str, Any]:
@@ -164,6 +159,20 @@ class FineTune(Objective):
     def finished(self, model: nn.Module) -> nn.Module:
         """The model as it is judged and kept."""
         return model
+
+    def judge(self, model: nn.Module, data: Any, folder: Path, final: bool) -> dict[str, float]:
+        """Metrics of the model on `data`, which is self.valid or self.test.
+
+        final: the last time on the held-out rows, and on the test set; details then go to `folder`. What is fitted on
+        the held-out rows is noted in model.config.adverb.
+        """
+        reader, held_out = Reader(TorchModel(model), self.tokenizer), data is self.valid
+        resamples = self.recipe.evaluate.resamples if final else 0
+        metrics, details = judge_of(reader.verb)(reader, data, resamples, fit=held_out)
+        if details is not None:
+            details.split = "valid" if held_out else "test"
+            details.write(folder)
+        return metrics
 
     def evaluate(self, networks: dict[str, nn.Module], folder: Path, step: int, final: bool) -> dict[str, float]:
         return self.judge(self.finished(networks["model"]), self.valid, folder, final)

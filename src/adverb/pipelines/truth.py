@@ -12,16 +12,16 @@ from adverb.data.records import Where
 from adverb.data.splits import find_splits
 from adverb.errors import UserError
 from adverb.metrics.details import Details
-from adverb.pipelines import judging
+from adverb.pipelines.judging import judge_of
 from adverb.pipelines.reader import Reader
 from adverb.schema import tasks
 
 KINDS = {"multi_label_classification": "multi", "regression": "regression"}
-TASKS = {  # verb -> the objective of its recipes, what they say of their data, how it is judged
-    "classify": ("classify", tasks.ClassifyData, judging.judge_classes),
-    "entities": ("tag", tasks.TagData, judging.judge_tags),
-    "answer": ("answer", tasks.AnswerData, judging.judge_answers),
-    "embed": ("embed", tasks.EmbedData, judging.judge_pairs),
+TASKS = {  # verb -> the objective of its recipes, what they say of their data
+    "classify": ("classify", tasks.ClassifyData),
+    "entities": ("tag", tasks.TagData),
+    "answer": ("answer", tasks.AnswerData),
+    "embed": ("embed", tasks.EmbedData),
 }
 
 
@@ -37,12 +37,12 @@ def judged(
         raise UserError(f"{model} is not a run folder, so its data is not known: name it by --data")
     if reader.verb == "fill_mask":
         return _masks(reader, told, data, console)
-    objective, section, judge = TASKS[reader.verb]
+    objective, section = TASKS[reader.verb]
     own = recipe is not None and recipe["objective"] == objective
     if data is None and not own:
         raise UserError(f"{model} was trained by {recipe['objective']}: name rows with their truth by --data")
     rows = _rows(reader, section.model_validate(told) if own else section(), data)
-    metrics, details = judge(reader, rows)
+    metrics, details = judge_of(reader.verb)(reader, rows)
     return metrics, details, rows.report.lines()
 
 
@@ -118,5 +118,7 @@ def _masks(reader: Reader, told: dict[str, Any], data: str | None, console: Cons
     else:
         held_out = corpus(find_text(told["path"], column, told.get("limit"))).hold_out()[1]
     length = min(told.get("sequence_length") or 128, reader.model.config.max_position_embeddings)
-    metrics, details = judging.judge_masks(reader, held_out, length)
+    from adverb.pipelines.judging.masks import judge_masks
+
+    metrics, details = judge_masks(reader, held_out, length)
     return metrics, details, [f"{data or told['path']}: {details.rows:,} rows of {length} tokens, 15 % of them masked"]
