@@ -45,8 +45,8 @@ def read(console: Console) -> None:
     """A classifier of sentiment from the shipped reviews, which then answers QUESTIONS."""
     from adverb.pipelines.predict import predict
 
-    console.print("[bold]BERTs read.[/] A classifier learns what praise is from 108 short reviews.", highlight=False)
-    small = {"train.epochs": 10, "train.batch_size": 16}
+    console.print("[bold]BERTs read.[/] A classifier learns what praise is from 236 short reviews.", highlight=False)
+    small = {"train.epochs": 10, "train.batch_size": 16, "optim.lr": 5e-5}
     run, ended = training.start("classify", small, data="reviews", console=console)
     if ended != "done":
         return
