@@ -148,6 +148,17 @@ def evaluate(
     pipeline.evaluate(model, data, **options, console=console)
 
 
+@app.command(no_args_is_help=True)
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="two or more run folders, of any kinds")],
+    out: Annotated[Path, typer.Option(help="the page")] = Path("compare.html"),
+):
+    """Runs side by side: what differs, metrics, curves, samples, cost; seeds of one recipe as mean ± deviation."""
+    from adverb.compare import compare as side_by_side
+
+    side_by_side(runs, out, console)
+
+
 @app.command(hidden=True)
 def demo(minutes: Annotated[float, typer.Option(help="training time")] = 3.0):
     """The main jobs, offline: a GAN learns to draw digits, a BERT what praise is."""

@@ -27,7 +27,7 @@ def task_sections(details: Details) -> str:
         [
             _confusion(**details.confusion) if details.confusion else "",
             *tables,
-            _mistakes(details.mistakes),
+            f"<h2>Worst mistakes</h2>{mistake_list(details.mistakes)}" if details.mistakes else "",
             _calibration(details.calibration) if details.calibration else "",
         ]
     )
@@ -178,9 +178,8 @@ def _counts(bins: list[dict[str, float]]) -> str:
 # -- mistakes
 
 
-def _mistakes(mistakes: list[dict[str, Any]]) -> str:
-    if not mistakes:
-        return ""
+def mistake_list(mistakes: list[dict[str, Any]]) -> str:
+    """HTML of `Details.mistakes`, most of them folded away."""
     items = []
     for m in mistakes:
         sure = f" <b>{m['probability']:.3f}</b>" if m["probability"] is not None else ""
@@ -192,7 +191,7 @@ def _mistakes(mistakes: list[dict[str, Any]]) -> str:
         f"<details><summary>{len(folded)} more</summary><ol class=mistakes start={SHOWN + 1}>{''.join(folded)}</ol>"
         "</details>" if folded else ""
     )  # fmt: skip
-    return f"<h2>Worst mistakes</h2><ol class=mistakes>{''.join(shown)}</ol>{more}"
+    return f"<ol class=mistakes>{''.join(shown)}</ol>{more}"
 
 
 def _text(value: Any) -> str:
