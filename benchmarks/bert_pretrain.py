@@ -5,7 +5,7 @@
     python benchmarks/bert_pretrain.py tokenise
 
 speed: tokens per second, the sides alternating in one process so that a drift of the machine meets all of them;
-ratios are taken round by round. quality: each side trains from scratch for the same minutes, then one function
+ratios are taken round by round. "compiled" is what runs of 30 minutes and more do by themselves. quality: each side trains from scratch for the same minutes, then one function
 judges them on the same held-out rows with the same masks. tokenise: text to a data set on disk.
 
 The quality part trains the shipped bert-fast, its own architecture and batch.
@@ -126,15 +126,15 @@ def speed(options: argparse.Namespace) -> None:
     batch = options.batch or (64 if options.shape == "small" else 16)
     flops_a_token = {}
     sides: dict[str, Callable[[], float]] = {}
-    for architecture in ("bert", "modern"):
+    for architecture, compiled in (("bert", False), ("modern", False), ("bert", True)):
         same = {"train.batch_size": batch, "model.architecture": architecture, "masking.rate": 0.15}
-        objective = ours(options.data, folder, options.shape, **same)
+        objective = ours(options.data, folder, options.shape, **same, **{"train.compile": compiled})
         engine = Engine(objective, None, objective.context)
         engine.one_step(0.5)
-        name = f"adverb, {architecture}"
+        name = f"adverb, {architecture}{', compiled' if compiled else ''}"
         sides[name] = lambda engine=engine: our_rate(engine, options.seconds)
         flops_a_token[name] = objective.flops_per_step / objective.units_per_step, objective.context.precision
-        if architecture == "bert":
+        if architecture == "bert" and not compiled:
             rows, config = trainer_rows(objective), objective.networks["model"].config
     everywhere = 3 * encoder_flops(config, LENGTH, LENGTH, LENGTH) / LENGTH
     for name, tuned, size in (("Trainer as it comes", False, 8), ("Trainer, tuned by hand", True, batch)):
