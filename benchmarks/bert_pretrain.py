@@ -5,8 +5,9 @@
     python benchmarks/bert_pretrain.py tokenise
 
 speed: tokens per second, the sides alternating in one process so that a drift of the machine meets all of them;
-ratios are taken round by round. "compiled" is what runs of 30 minutes and more do by themselves. quality: each side trains from scratch for the same minutes, then one function
-judges them on the same held-out rows with the same masks. tokenise: text to a data set on disk.
+ratios are taken round by round. "compiled" is what runs of 30 minutes and more do by themselves. quality: each side
+trains from scratch for the same minutes, then one function judges them on the same held-out rows with the same masks.
+tokenise: text to a data set on disk.
 
 The quality part trains the shipped bert-fast, its own architecture and batch.
 
