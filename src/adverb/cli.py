@@ -40,7 +40,7 @@ def train(
         return
     _, ended = training.start(recipe, overrides or [], data=data, out=out, resume=resume, console=console)
     if ended != "done":
-        raise typer.Exit(130 if ended == "SIGINT" else 143)
+        raise typer.Exit({"SIGINT": 130, "SIGTERM": 143}.get(ended, 1))
 
 
 @app.command()

@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -74,6 +75,18 @@ class Context:
         flat /= self.world
         for p, piece in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
             p.grad = piece.view_as(p)
+
+    def eager(self) -> contextlib.AbstractContextManager:
+        """While entered, compiled networks run uncompiled: other shapes than in training are not worth compiling."""
+        return torch.compiler.set_stance("force_eager") if self.compiled else contextlib.nullcontext()
+
+    def share(self, value: Any) -> Any:
+        """The first worker's object, on all of them."""
+        if self.world == 1:
+            return value
+        shared = [value]
+        torch.distributed.broadcast_object_list(shared, src=0, device=self.device)
+        return shared[0]
 
     def agree(self, *values: float) -> list[float]:
         """The first worker's values, on all of them."""

@@ -43,7 +43,7 @@ class Engine:
         }
         self.batches_per_step = sum(phase.repeats for phase in objective.phases)
         self.step, self.evaluated, self.best_value, self.without_improvement = 0, 0, None, 0
-        self.bad_updates = 0
+        self.bad_updates, self.bad_phase = 0, ""
         self.window: dict[str, list] = defaultdict(lambda: [0.0, 0])  # metric -> [sum, count] since the last log row
         self.clock = Clock(self.train_spec)
         self.stopped_by: str | None = None
@@ -62,7 +62,7 @@ class Engine:
     # -- the loop
 
     def train(self) -> str:
-        """Run to the end of the budget. Returns "done", or the name of the signal that stopped it."""
+        """Run to the end of the budget. Returns "done", or what stopped it: a signal's name, or a look's word."""
         with _signals(self):
             self._loop()
         self.feeder.shutdown(wait=False, cancel_futures=True)
@@ -73,6 +73,8 @@ class Engine:
         self.clock = Clock(spec, elapsed=self.clock.elapsed if self.step else 0.0)
         last_log = last_save = self.clock.elapsed
         steps_logged = self.step
+        if self.step == 0 and self.objective.sound:
+            self._save()  # the weights to go back to, until there are better ones
         log_every = max(1, spec.steps // ROWS_LOGGED) if spec.steps else None
         while True:
             enough = self.without_improvement >= (spec.patience or math.inf)
@@ -83,6 +85,7 @@ class Engine:
                 break
             self.one_step(progress)
             progress, now = context.agree(self.clock.progress(self.step), self.clock.elapsed)
+            self._look(progress)
             due = self.step % log_every == 0 if log_every else now - last_log > 60 * spec.minutes / ROWS_LOGGED
             if due or progress >= 1.0:
                 self._log(progress, (self.step - steps_logged) / max(now - last_log, 1e-9))
@@ -151,16 +154,10 @@ class Engine:
         optimizer.step()
 
     def _skip(self, phase: Phase) -> None:
-        """A gradient with a NaN never reaches the weights; a run of them ends the training, checkpoints whole."""
-        self.bad_updates += 1
+        """A gradient with a NaN never reaches the weights; a run of them ends the training, see `_look`."""
+        self.bad_updates, self.bad_phase = self.bad_updates + 1, phase.name
         self.window["skipped"][0] += 1.0
         self.window["skipped"][1] = 1
-        if self.bad_updates >= PATIENCE:
-            where = f" The last checkpoint in {self.run.path} is whole." if self.run else ""
-            raise UserError(
-                f"the {phase.name}'s gradient was not finite {PATIENCE} times in a row, up to step {self.step}: "
-                f"lower optim.lr, or set train.precision=fp32.{where}"
-            )
 
     def _batch(self, index: int, micro: int) -> Any:
         """This worker's rows of batch `index`; the next rows are fetched in the background meanwhile."""
@@ -181,6 +178,38 @@ class Engine:
         return send_to_device(batch, self.context.device, non_blocking=True)
 
     # -- looking and keeping
+
+    def _look(self, progress: float) -> None:
+        """Ask the objective how the training is, and do what it says."""
+        broken = self.bad_updates >= PATIENCE
+        look = self.objective.look(progress, self.step, broken)
+        if look is not None:
+            if self.context.is_main:
+                self._write({f"health/{name}": value for name, value in look.row.items()}, progress)
+            self.bar.word = look.word
+            if look.line:
+                self.bar.say(self.step, look.line)
+            if look.then == "go back" and self._go_back():
+                return
+        if broken:
+            where = f" The last checkpoint in {self.run.path} is whole." if self.run else ""
+            raise UserError(
+                f"the {self.bad_phase}'s gradient was not finite {PATIENCE} times in a row, up to step {self.step}: "
+                f"lower optim.lr, or set train.precision=fp32.{where}"
+            )
+        if look is not None and look.then == "stop" and progress < 1.0:
+            self.evaluated = int(progress * self.train_spec.evaluations)
+            self._evaluate(final=False)
+            self.stopped_by = look.word
+
+    def _go_back(self) -> bool:
+        """Load the last sound checkpoint's weights, averages and optimisers; False where there is none."""
+        state = self.run.kept_checkpoint() if self.run else None
+        if state is not None:
+            self._load(state)
+            self.bad_updates = 0
+            self.window.clear()  # what it holds was measured of other weights
+        return state is not None
 
     def current(self) -> dict[str, nn.Module]:
         """The networks to judge and to save: the averages where there are any."""
@@ -207,14 +236,15 @@ class Engine:
         torch.distributed.all_reduce(value)
         return value / self.context.world
 
-    def _write(self, row: dict[str, float], progress: float) -> None:
+    def _write(self, row: dict[str, float | str], progress: float) -> None:
         head = {"step": self.step, "progress": round(progress, 5), "seconds": round(self.clock.elapsed, 2)}
         if self.run is None:
             return
         self.run.log(head | row)
         if self.writer:
             for name, value in row.items():
-                self.writer.add_scalar(name, value, self.step)
+                if not isinstance(value, str):
+                    self.writer.add_scalar(name, value, self.step)
 
     @property
     def writer(self):
@@ -235,9 +265,7 @@ class Engine:
             for network in networks.values():
                 network.eval()
             self.run.samples.mkdir(parents=True, exist_ok=True)
-            # other shapes than in training: not worth compiling for
-            eager = torch.compiler.set_stance("force_eager") if self.context.compiled else contextlib.nullcontext()
-            with torch.no_grad(), eager:
+            with torch.no_grad(), self.context.eager():
                 metrics = self.objective.evaluate(networks, self.run.samples, self.step, final)
             for network in self.objective.networks.values():
                 network.train()
@@ -283,11 +311,16 @@ class Engine:
             "averages": {name: network.state_dict() for name, network in self.averages.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in objective.optimizers.items()},
             "objective": objective.state(),
+            "bad_updates": self.bad_updates,
+            "sound": objective.sound,
         }
 
     def _save(self) -> None:
         if self.context.is_main and self.run is not None:
-            self.run.save_checkpoint(self.state(), self.step)
+            state = self.state()
+            self.run.save_checkpoint(state, self.step)
+            if state["sound"]:
+                self.run.keep_checkpoint(self.step)
             if self._writer_is_open():
                 self._writer.flush()
         self.context.wait()
@@ -303,6 +336,23 @@ class Engine:
                 self.run.rewind_metrics(0)
             self.context.wait()
             return False
+        self._load(state)
+        if state["sound"] and self.context.is_main:
+            self.run.keep_checkpoint(state["step"])  # a kill may have come before it was kept
+        self.objective.load_state(state["objective"])
+        self.step, self.best_value = state["step"], state["best_value"]
+        self.without_improvement, self.bad_updates = state["without_improvement"], state["bad_updates"]
+        self.window.update(state["window"])
+        self.clock = Clock(self.train_spec, elapsed=state["elapsed"])
+        due = int(self.clock.progress(self.step) * self.train_spec.evaluations)
+        self.evaluated = min(state["evaluated"], due)  # a longer budget makes room for more
+        if self.context.is_main:
+            self.run.rewind_metrics(self.step)
+        self.context.wait()
+        return True
+
+    def _load(self, state: dict[str, Any]) -> None:
+        """Weights, averages and optimisers of a checkpoint."""
         for name, network in self.objective.networks.items():
             try:
                 network.load_state_dict(state["networks"][name])
@@ -316,17 +366,6 @@ class Engine:
             network.load_state_dict(state["averages"][name])
         for name, optimizer in self.objective.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
-        self.objective.load_state(state["objective"])
-        self.step, self.best_value = state["step"], state["best_value"]
-        self.without_improvement = state["without_improvement"]
-        self.window.update(state["window"])
-        self.clock = Clock(self.train_spec, elapsed=state["elapsed"])
-        due = int(self.clock.progress(self.step) * self.train_spec.evaluations)
-        self.evaluated = min(state["evaluated"], due)  # a longer budget makes room for more
-        if self.context.is_main:
-            self.run.rewind_metrics(self.step)
-        self.context.wait()
-        return True
 
 
 def _number(value: Tensor | float) -> float:

@@ -47,7 +47,7 @@ def start(
     resume: bool = False,
     console: Console,
 ) -> tuple[Run, str]:
-    """What `train` and the command line share. Returns the run and "done", or the signal that stopped it."""
+    """What `train` and the command line share. Returns the run and "done", or what stopped it (see `Engine.train`)."""
     overrides = recipes.parse_overrides(overrides)
     if data is not None:
         overrides["data.path"] = str(data)
@@ -68,7 +68,7 @@ def start(
     with Progress(console) as bar:
         if run is None:
             folder = _create(objective.recipe, out) if context.is_main else None
-            run = Run(_share_path(folder.path if folder else None, context))
+            run = Run(context.share(folder.path if folder else None))
         engine = Engine(objective, run, context, bar)
         resumed = engine.resume() if resume else False
         _say_what(console, objective, context, run, engine.step if resumed else 0)
@@ -153,17 +153,6 @@ def _create(recipe: Recipe, out: str | Path | None) -> Run:
     return Run.create(recipes.dump(recipe), recipe.name, out)
 
 
-def _share_path(path: Path | None, context) -> Path:
-    """The folder that the first worker made, on all workers."""
-    if context.world == 1:
-        return path
-    import torch.distributed as dist
-
-    shared = [path]
-    dist.broadcast_object_list(shared, src=0)
-    return shared[0]
-
-
 def facts_of(objective, context) -> dict[str, Any]:
     """What a run is made of and where it computes, for those who compare it with others: JSON's types."""
     from adverb.machine import device_name
@@ -195,7 +184,7 @@ def _finish(run: Run, objective, ended: str, elapsed: float, console: Console) -
 
     write_report(run, objective)
     if ended != "done":
-        console.print(f"stopped by {ended}; go on with [bold]adverb train {run.path} --resume[/]", highlight=False)
+        console.print(f"stopped: {ended}; go on with [bold]adverb train {run.path} --resume[/]", highlight=False)
         return
     console.print(f"[green]done[/] in {duration(elapsed)} · [cyan]{run.path}/report.html[/]", highlight=False)
 

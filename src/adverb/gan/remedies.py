@@ -98,23 +98,34 @@ class Care:
     treated: str = ""  # the finding that the last remedy was for, until it is known whether it helped
     healthy: int = 0  # looks in a row since then that were healthy
 
+    def next(self, finding: str, recipe: GanRecipe) -> Changes:
+        """What would be tried next against this finding, as changes of `recipe`; empty when nothing is left."""
+        return self._next(finding, recipe)[1]
+
     def prescribe(self, finding: str, recipe: GanRecipe) -> Changes:
-        """The next remedy for this finding, as changes of `recipe`; empty when none is left."""
+        """`next`, and from now on it counts as tried."""
+        self.tried[finding], changes = self._next(finding, recipe)
+        if changes:
+            self.changes |= changes
+            self.treated, self.healthy = finding, 0
+        return changes
+
+    def _next(self, finding: str, recipe: GanRecipe) -> tuple[int, Changes]:
         remedies = REMEDIES[finding]
-        while (number := self.tried.get(finding, 0)) < len(remedies):
-            self.tried[finding] = number + 1
+        for number in range(self.tried.get(finding, 0), len(remedies)):
             if changes := remedies[number](recipe):
-                self.changes |= changes
-                self.treated, self.healthy = finding, 0
-                return changes
-        return {}
+                return number + 1, changes
+        return len(remedies), {}
 
     def outcome(self, word: str) -> bool | None:
-        """After each look: whether the last remedy helped, once, as soon as it is known; None before and after."""
+        """After each look: whether the last remedy helped, once, as soon as it is known; None before and after.
+
+        It helped when PATIENCE looks in a row were healthy, and did not as soon as there is a finding again.
+        """
         if not self.treated:
             return None
         self.healthy = self.healthy + 1 if word == "healthy" else 0
-        if word == self.treated or self.healthy >= PATIENCE:
+        if word != "healthy" or self.healthy >= PATIENCE:
             self.treated = ""
             return word == "healthy"
         return None
@@ -124,6 +135,15 @@ class Care:
 
     def load_state(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
+
+
+def changed(recipe: GanRecipe, changes: Changes) -> GanRecipe:
+    """The recipe with some keys changed."""
+    for key, value in changes.items():
+        name, leaf = key.split(".")
+        section = getattr(recipe, name).model_copy(update={leaf: value})
+        recipe = recipe.model_copy(update={name: section})
+    return recipe
 
 
 def in_words(changes: Changes, recipe: GanRecipe) -> str:

@@ -3,18 +3,26 @@
 A step is `critic_steps` times the discriminator's phase, then the generator's. The losses and penalties are in
 `adverb.gan`; what is here is which images meet which loss. With the default recipe this is R3GAN's training
 (Huang et al. 2024, "The GAN is dead; long live the GAN!"): relativistic pairing, zero-centred penalties on real
-and generated images, and cosine ramps of learning rate, penalty, second moment and average.
+and generated images, and cosine ramps of learning rate, penalty, second moment and average. Every EVERY steps the
+training looks at itself (`adverb.gan.health`): that steers how much is augmented, and heals where it is asked to.
 """
 
 from __future__ import annotations
 
+from functools import cached_property
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from adverb.gan.losses import LOSSES
+from adverb.gan.augment import NUMBERS, augment, next_p
+from adverb.gan.health import EVERY, IN_A_ROW, MEANINGS, Health
+from adverb.gan.losses import LOSSES, GanLoss
 from adverb.gan.networks import build
 from adverb.gan.penalties import gradient_penalty, zero_centred
-from adverb.objectives.base import Draw, Phase
+from adverb.gan.probe import SAMPLES, Probe, set_aside
+from adverb.gan.remedies import Care, changed, in_words
+from adverb.objectives.base import Draw, Look, Phase
 from adverb.objectives.images import Batch, ImageObjective
 from adverb.optim import ramp
 from adverb.schema.gan import GanRecipe
@@ -27,16 +35,23 @@ class Gan(ImageObjective):
     def __init__(self, recipe: GanRecipe, context, console):
         super().__init__(recipe, context, console)
         recipe = self.recipe
+        self.data, self.held_out = set_aside(self.images)
         self.optimizers = {
             name: torch.optim.Adam(network.parameters(), betas=(recipe.optim.beta1, 0.99), fused=True)
             for name, network in self.networks.items()
         }
-        self.loss, self.r1, self.r2 = LOSSES[recipe.loss.name], 0.0, 0.0
+        self.r1, self.r2 = 0.0, 0.0
+        self.p = 0.0  # of adaptive augmentation
+        self.health, self.care = Health(), Care()
         self.phases = [
             Phase("discriminator", self.discriminator_loss, repeats=recipe.loss.critic_steps),
             Phase("generator", self.generator_loss),
         ]
         self.units_per_step = recipe.train.batch_size * recipe.loss.critic_steps
+
+    @property
+    def loss(self) -> GanLoss:
+        return LOSSES[self.recipe.loss.name]
 
     def make_networks(self) -> dict[str, nn.Module]:
         config = {k: v for k, v in self.network_config().items() if k != "label_names"}
@@ -52,7 +67,8 @@ class Gan(ImageObjective):
             fake = generator(draw.randn(self.recipe.model.latent_size), label).float()
         real.requires_grad_(self.r1 > 0)
         fake.requires_grad_(self.r2 > 0)
-        real_logits, fake_logits = discriminator(real, label).float(), discriminator(fake, label).float()
+        real_logits = discriminator(self.seen(real, draw), label).float()
+        fake_logits = discriminator(self.seen(fake, draw), label).float()
         loss = adversarial = self.loss.discriminator(real_logits, fake_logits)
         metrics = {"real_logit": real_logits.mean(), "fake_logit": fake_logits.mean()}
         if self.r1 > 0:
@@ -62,8 +78,8 @@ class Gan(ImageObjective):
             metrics["r2"] = zero_centred(fake, fake_logits).mean()
             loss = loss + self.r2 / 2 * metrics["r2"]
         if weight := self.recipe.loss.gradient_penalty:
-            mix = draw.rand()
-            penalty = gradient_penalty(lambda x: discriminator(x, label).float(), real, fake, mix).mean()
+            judge = lambda x: discriminator(self.seen(x, draw), label).float()  # noqa: E731
+            penalty = gradient_penalty(judge, real, fake, mix=draw.rand()).mean()
             metrics["gradient_penalty"] = penalty
             loss = loss + weight * penalty
         return loss, {name: value.detach() for name, value in {"d_loss": adversarial, **metrics}.items()}
@@ -72,13 +88,18 @@ class Gan(ImageObjective):
         generator, discriminator = self.networks["generator"], self.networks["discriminator"]
         real, label = self.real_images(batch, draw)
         fake = generator(draw.randn(self.recipe.model.latent_size), label).float()
-        fake_logits = discriminator(fake, label).float()
+        fake_logits = discriminator(self.seen(fake, draw), label).float()
         real_logits = None
         if self.loss.paired:
             with torch.no_grad():
-                real_logits = discriminator(real, label).float()
+                real_logits = discriminator(self.seen(real, draw), label).float()
         loss = self.loss.generator(real_logits, fake_logits)
         return loss, {"g_loss": loss.detach()}
+
+    def seen(self, images: Tensor, draw: Draw) -> Tensor:
+        """What the discriminator sees of images [N, C, H, W], real or generated: the same, more or less augmented."""
+        p = {"none": 0.0, "diff": 1.0, "ada": self.p}[self.recipe.augment.policy]
+        return augment(images, draw.rand(NUMBERS)[: len(images)], p) if p else images
 
     # -- what changes over the run
 
@@ -92,6 +113,68 @@ class Gan(ImageObjective):
         # lazy regularisation (Karras et al. 2020, §3.1): the same push on average for a fraction of the cost
         strength = 0.0 if step % recipe.loss.lazy else float(recipe.loss.lazy)
         self.r1, self.r2 = strength * ramp(recipe.loss.r1, done), strength * ramp(recipe.loss.r2, done)
+
+    # -- health
+
+    def look(self, progress: float, step: int, broken: bool) -> Look | None:
+        if step % EVERY and not broken:
+            return None
+        signals = {} if broken else self.context.share(self._measure(step) if self.context.is_main else None)
+        before, word = self.health.word, self.health.judge(signals, broken)
+        row = {"word": word, **signals}
+        if self.recipe.augment.policy == "ada":
+            row["p"] = self.p
+            # where nothing is held out, the images are so few that the discriminator will know them by heart
+            overfitting = self.health.overfitting if self.held_out else 1.0
+            self.p = next_p(self.p, overfitting, self.recipe.augment.target)
+        says, then = [], "go on"
+        if (helped := self.care.outcome(word)) is not None:
+            row["helped"] = "yes" if helped else "no"
+            says.append(f"the remedy {'helped' if helped else 'did not help'}")
+        if word != before:
+            says.append(word if word == "healthy" else f"{word}: {MEANINGS[word]}")
+        mode = self.recipe.health.mode
+        if word != "healthy" and mode == "stop":
+            then = "stop"
+        elif word != "healthy" and mode == "heal" and (changes := self.care.prescribe(word, self.recipe)):
+            row["remedy"] = in_words(changes, self.recipe)
+            says.append(f"back to when it was healthy, with {row['remedy']}")
+            self.recipe, then = changed(self.recipe, changes), "go back"
+            self.health.forget()
+        elif word not in ("healthy", before):
+            changes = self.care.next(word, self.recipe)
+            would = f"health.mode=heal would try {in_words(changes, self.recipe)}"
+            says.append(would if changes and mode == "watch" else "nothing is left to try")
+        return Look(word, row, " · ".join(says), then)
+
+    def _measure(self, step: int) -> dict[str, float]:
+        draw = Draw((self.recipe.seed, step, "look", 0), SAMPLES, 0, SAMPLES, self.context.device)
+        with self.context.eager(), self.context.autocast():
+            return self.probe(
+                **self.networks,
+                loss=self.loss,
+                latent=draw.randn(self.recipe.model.latent_size),
+                augment=lambda images: self.seen(images, draw),
+            )
+
+    @cached_property
+    def probe(self) -> Probe:
+        return Probe(self.data, self.held_out, bool(self.classes), self.context.device)
+
+    @property
+    def sound(self) -> bool:
+        """Before the first look, and from the moment on that looks have agreed that all is well."""
+        enough = self.health.looks >= IN_A_ROW or not (self.health.looks or self.care.tried)
+        return self.recipe.health.mode == "heal" and enough and self.health.all_is_well
+
+    def state(self) -> dict[str, Any]:
+        return {"p": self.p, "health": self.health.state(), "care": self.care.state()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.p = state["p"]
+        self.health.load_state(state["health"])
+        self.care.load_state(state["care"])
+        self.recipe = changed(self.recipe, self.care.changes)
 
     # -- in words
 

@@ -34,8 +34,8 @@ class ImageObjective(Objective):
 
     def __init__(self, recipe: ImageRecipe, context, console):
         self.console, self.context, self.recipe = console, context, recipe
-        self.data = self.read()
-        self.recipe = recipe = resolve(recipe, self.data, context.device, context.precision)
+        self.images = self.data = self.read()  # by which it is judged, and which are trained on
+        self.recipe = recipe = resolve(recipe, self.images, context.device, context.precision)
         self.classes = len(self.data.label_names) if recipe.model.conditional else 0
         torch.manual_seed(recipe.seed)
         self.networks = {
@@ -89,7 +89,7 @@ class ImageObjective(Objective):
 
     def prepare(self) -> None:
         spec = self.recipe.evaluate
-        self._judge = Judge(self.data, spec.features, spec.samples, self.recipe.seed)
+        self._judge = Judge(self.images, spec.features, spec.samples, self.recipe.seed)
         self.console.print(f"  [dim]judge[/] {self._judge.name}", highlight=False)
 
     @property
@@ -124,4 +124,4 @@ class ImageObjective(Objective):
         height, width, channels = self.data.shape
         classes = f", {len(self.data.label_names)} classes" if self.data.labels is not None else ""
         kind = {1: "grey", 3: "RGB", 4: "RGBA"}[channels]
-        return {"data": f"{len(self.data):,} images, {height}×{width} {kind}{classes} · {self.recipe.data.path}"}
+        return {"data": f"{len(self.images):,} images, {height}×{width} {kind}{classes} · {self.recipe.data.path}"}
