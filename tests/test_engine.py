@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
 from adverb.context import Context
 from adverb.engine import Engine
 from adverb.errors import UserError
-from adverb.objectives.base import Draw, Objective, Phase
+from adverb.objectives.base import Draw, Look, Objective, Phase
+from adverb.progress import Progress
 from adverb.run import Run
 from adverb.schema import Recipe, Train
 
@@ -71,11 +74,43 @@ class Regression(Objective):
         torch.save(networks["body"].state_dict(), folder / "body.pt")
 
 
-def engine(train: Train, tmp_path=None, name="run", **options) -> Engine:
+class Looking(Regression):
+    """Looks every fifth step. What it finds at step `ill` it answers by going back, at half the learning rate."""
+
+    def __init__(self, train: Train, ill: int = 20, then="go back", **options):
+        super().__init__(train, **options)
+        self.ill, self.then, self.rate, self.looks, self.sound = ill, then, 1.0, 0, True
+
+    def look(self, progress, step, broken):
+        if step % 5 and not broken:
+            return None
+        self.looks += 1
+        if not (broken or step == self.ill):
+            return Look("fine", {"word": "fine", "looks": self.looks})
+        self.rate, self.sound = self.rate / 2, False
+        return Look("ill", {"word": "ill", "looks": self.looks}, "half the learning rate", self.then)
+
+    def schedule(self, progress, step):
+        super().schedule(progress, step)
+        for optimizer in self.optimizers.values():
+            optimizer.param_groups[0]["lr"] *= self.rate
+
+    def state(self):
+        return {"rate": self.rate, "looks": self.looks, "sound": self.sound}
+
+    def load_state(self, state):
+        vars(self).update(state)
+
+
+def engine(train: Train, tmp_path=None, name="run", kind=Regression, progress=None, **options) -> Engine:
     run = None if tmp_path is None else Run(tmp_path / name)
     if run is not None and not run.exists():
         run.write_text("recipe.yaml", "name: regression\n")
-    return Engine(Regression(train, **options), run, CPU)
+    return Engine(kind(train, **options), run, CPU, progress)
+
+
+def trace(e: Engine) -> list[dict]:
+    return [{k: v for k, v in row.items() if k not in ("seconds", "img_per_second")} for row in e.run.metrics()]
 
 
 def weights(e: Engine) -> torch.Tensor:
@@ -116,11 +151,80 @@ def test_resuming_is_exact_to_the_last_bit(tmp_path, stop_at):
     assert second.resume() and second.step == stop_at
     second.train()
     assert torch.equal(weights(whole), weights(second))
-
-    def trace(e):
-        return [{k: v for k, v in row.items() if k not in ("seconds", "img_per_second")} for row in e.run.metrics()]
-
     assert trace(whole) == trace(second)
+
+
+@pytest.mark.parametrize("kill_at", [3, 12, 20, 21, 24, 29])
+def test_killed_between_looks_it_ends_where_it_would_have(tmp_path, kill_at):
+    train = Train(steps=30, batch_size=32, evaluations=3)
+    whole = engine(train, tmp_path, "whole", Looking)
+    whole.train()
+
+    first = engine(train, tmp_path, "parts", Looking)
+    original = first.one_step
+
+    def kill(progress):
+        original(progress)
+        if first.step == kill_at:
+            raise InterruptedError  # nothing is saved, as after kill -9
+
+    first.one_step = kill
+    with pytest.raises(InterruptedError):
+        first.train()
+    if kill_at in (12, 21):  # and a kill after the checkpoint was written, before it was kept
+        (first.run.path / "checkpoints" / "sound.pt").unlink()
+    second = engine(train, tmp_path, "parts", Looking)
+    assert second.resume() and second.step <= kill_at
+    second.train()
+    assert torch.equal(weights(whole), weights(second)) and trace(whole) == trace(second)
+
+
+def test_going_back_restores_weights_and_optimisers_and_keeps_the_step(tmp_path):
+    train = Train(steps=30, batch_size=32, evaluations=3)
+    e = engine(train, tmp_path, kind=Looking)
+    after = {}
+    original = e._look
+
+    def look(progress):
+        original(progress)
+        after[e.step] = (
+            weights(e),
+            [o.state_dict()["state"][0]["step"].item() for o in e.objective.optimizers.values()],
+        )
+
+    e._look = look
+    e.train()
+    assert torch.equal(after[20][0], after[10][0]) and not torch.equal(after[20][0], after[19][0])
+    assert after[20][1] == after[10][1] == [20, 10]  # the head has two updates a step
+    assert e.step == 30 and e.objective.rate == 0.5
+    rows = [row for row in e.run.metrics() if "health/word" in row]
+    assert [row["step"] for row in rows] == [5, 10, 15, 20, 25, 30]
+    assert [row["health/word"] for row in rows] == ["fine"] * 3 + ["ill"] + ["fine"] * 2
+
+
+def test_what_a_look_says_is_told(tmp_path):
+    console = Console(file=io.StringIO(), width=200)
+    e = engine(Train(steps=30, batch_size=32), tmp_path, kind=Looking, progress=Progress(console))
+    e.train()
+    assert "step 20  half the learning rate" in console.file.getvalue() and e.bar.numbers.startswith("fine · ")
+
+
+def test_a_look_can_end_the_run_with_everything_written(tmp_path):
+    e = engine(Train(steps=60, batch_size=32, evaluations=2), tmp_path, kind=Looking, then="stop")
+    assert e.train() == "ill" and e.step == 20
+    rows = e.run.metrics()
+    assert rows[-1]["step"] == 20 and "eval/loss" in rows[-1] and (e.run.model / "body.pt").is_file()
+    again = engine(Train(steps=60, batch_size=32, evaluations=2), tmp_path, kind=Looking, then="stop")
+    assert again.resume() and again.step == 20 and again.train() == "done" and again.step == 60
+
+
+def test_gradients_that_stay_nan_are_survived_by_going_back(tmp_path):
+    train = Train(steps=60, batch_size=32, evaluations=6)
+    e = engine(train, tmp_path, kind=Looking, ill=1000, bad_steps=tuple(range(25, 34)))
+    assert e.train() == "done"
+    rows = [row for row in e.run.metrics() if row.get("health/word") == "ill"]
+    assert [row["step"] for row in rows] == [32] and e.objective.rate == 0.5  # 20 updates that failed, 3 a step
+    assert e.step == 60 and torch.isfinite(weights(e)).all()
 
 
 def test_a_finished_run_is_left_alone_and_a_longer_budget_goes_on(tmp_path):
