@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import html
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -50,12 +51,13 @@ UNSHOWN = ("_floor", "_se", "total")  # what stands beside another number, or co
 
 def write_report(run: Run, objective=None) -> Path:
     """Write report.html and README.md (the model card) into the run folder; returns the report's path."""
-    from adverb.report_tasks import task_sections  # which takes its titles from here
+    from adverb.report_health import health_section  # which take charts and titles from here
+    from adverb.report_tasks import task_sections
 
     recipe, rows = run.recipe(), run.metrics()
     evaluations = [row for row in rows if any(k.startswith("eval/") for k in row)]
     tests = [row for row in rows if any(k.startswith("test/") for k in row)]
-    training = [row for row in rows if not any(k.startswith(("eval/", "test/")) for k in row)]
+    training = [row for row in rows if not any(k.startswith(("eval/", "test/", "health/")) for k in row)]
     headline = _last(tests, "test/") or _last(evaluations, "eval/")
     details = Details.read(run.samples)
     intervals = details.intervals if details and (details.split == "test") == bool(tests) else {}
@@ -75,6 +77,7 @@ def write_report(run: Run, objective=None) -> Path:
         _pictures(run.samples),
         task_sections(details) if details else "",
         _curves("Evaluations", evaluations, "eval/"),
+        health_section(rows),
         _curves("Training", training, ""),
         _evaluation_table(evaluations),
         f"<h2>Recipe</h2><pre>{html.escape(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))}</pre>",
@@ -171,11 +174,14 @@ def chart(
     curves: list[tuple[str, list[tuple[float, float]]]],
     floor: float | None,
     ends: tuple[str, str],
+    spans: Sequence[tuple[float, float]] = (),
+    moments: Sequence[float] = (),
 ) -> str:
     """A figure of curves on the same axes, as HTML.
 
     curves: (class in report.css, points (x, y) from left to right). floor: where a dashed line is drawn. ends: what
-    stands below the left and the right end of the axis.
+    stands below the left and the right end of the axis. spans, moments: stretches of x that are shaded, and points of
+    x that are marked.
     """
     xs, ys = ([point[i] for _, points in curves for point in points] for i in (0, 1))
     shown = ys if floor is None else [*ys, floor]
@@ -190,6 +196,14 @@ def chart(
         f"<polyline{f' class={style}' if style else ''} points='{' '.join(place(x, y) for x, y in points)}' />"
         for style, points in curves
     )
+
+    def across(x: float) -> float:
+        return WIDTH * min(max((x - left) / span, 0.0), 1.0)
+
+    marks = "".join(
+        f"<rect class=span x={across(a):.1f} y=0 width={max(across(b) - across(a), 2):.1f} height={HEIGHT} />"
+        for a, b in spans
+    ) + "".join(f"<line class=moment x1={x:.1f} x2={x:.1f} y1=0 y2={HEIGHT} />" for x in map(across, moments))
     floor_line = ""
     if floor is not None:
         y = HEIGHT - HEIGHT * (floor - low) / spread
@@ -197,7 +211,7 @@ def chart(
     return (
         f"<figure><figcaption>{caption}</figcaption>"
         f"<svg viewBox='0 -12 {WIDTH} {HEIGHT + 28}' role=img aria-label='{described}'>"
-        f"<line class=axis x1=0 x2={WIDTH} y1={HEIGHT} y2={HEIGHT} />{floor_line}{lines}"
+        f"<line class=axis x1=0 x2={WIDTH} y1={HEIGHT} y2={HEIGHT} />{marks}{floor_line}{lines}"
         f"<text x=0 y=-3>{short(high)}</text><text x=0 y={HEIGHT - 4}>{short(low)}</text>"
         f"<text x=0 y={HEIGHT + 13}>{ends[0]}</text>"
         f"<text x={WIDTH} y={HEIGHT + 13} text-anchor=end>{ends[1]}</text></svg></figure>"

@@ -14,6 +14,19 @@ WORDS = ("healthy", "diverging", "vanishing", "saturating", "collapsing", "memor
 IN_A_ROW = 3  # looks that must agree before a finding counts
 AVERAGED = 0.75  # what an average over looks keeps of itself
 
+THRESHOLDS = {
+    "overshoot": 2.0,
+    "distance": 1.25,  # samples are still further from the data than the data from itself
+    "gradient": 0.01,
+    "gradient_share": 0.01,
+    "undecided": 0.01,
+    "variety": 0.3,
+    "missing": 0.25,
+    "copies": 0.1,
+    "overfitting": 0.7,
+}
+"""Where each signal becomes a sign of something: see `findings`, and docs/health.md for their sources."""
+
 MEANINGS = {
     "diverging": "weights or samples run away",
     "vanishing": "the discriminator gives the generator no direction to go",
@@ -93,18 +106,20 @@ class Health:
 def findings(signals: dict[str, float], broken: bool = False) -> list[str]:
     """What one look's signals show, worst first; each must show IN_A_ROW times before it counts."""
 
-    def at(name: str) -> float:
-        return signals.get(name, math.nan)  # every comparison with NaN is false: what is not measured shows nothing
+    def below(name: str) -> bool:
+        return signals.get(name, math.nan) < THRESHOLDS[name]  # false with NaN: what is not measured shows nothing
 
-    unlike = at("distance") > 1.25  # samples are still further from the data than the data from itself
-    # fmt: off
+    def above(name: str) -> bool:
+        return signals.get(name, math.nan) > THRESHOLDS[name]
+
+    finite = all(math.isfinite(signals.get(name, math.nan)) for name in ("gradient", "gap"))
+    copies = above("copies") and signals["copies"] > THRESHOLDS["copies"] + 2 * signals["copies_floor"]
     shows = {
-        "diverging": broken or at("overshoot") > 2 or not all(math.isfinite(v) for v in (at("gradient"), at("gap"))),
-        "vanishing": unlike and (at("gradient") < 0.01 or at("gradient_share") < 0.01),
-        "saturating": at("undecided") < 0.01,
-        "collapsing": at("variety") < 0.3 or at("missing") > 0.25,
-        "memorising": at("copies") > 0.1 + 2 * at("copies_floor"),
-        "overfitting": at("overfitting") > 0.7,
+        "diverging": broken or not finite or above("overshoot"),
+        "vanishing": above("distance") and (below("gradient") or below("gradient_share")),
+        "saturating": below("undecided"),
+        "collapsing": below("variety") or above("missing"),
+        "memorising": copies,
+        "overfitting": above("overfitting"),
     }
-    # fmt: on
     return [name for name, shown in shows.items() if shown]

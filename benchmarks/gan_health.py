@@ -1,0 +1,187 @@
+"""Does health see what goes wrong, and keep quiet where nothing does? Failures planted in GANs, and the default recipe.
+
+    python benchmarks/gan_health.py [planted] [default] [cost] [--data ../shared/data] [--steps 1200] [--out FILE.jsonl]
+
+Every line of the table is a training from scratch: the words of its looks, and when the first finding came. A planted
+failure must be found, by one of the words that describe it; the default recipe must be healthy from first to last.
+`cost` times looks and steps in turn, in one process: the share of a look in the time of the steps between two of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from adverb import recipe as recipes
+from adverb.context import Context
+from adverb.data.image_set import ImageSet
+from adverb.engine import PATIENCE, Engine
+from adverb.gan.health import EVERY
+from adverb.gan.networks import build
+from adverb.objectives.base import Look
+from adverb.objectives.gan import Gan
+
+CPU = Context(torch.device("cpu"))
+STACKED = 4000  # images of stacked digits
+
+
+class WideEpsilon(Gan):
+    """A discriminator with batch normalisation whose eps is 0.8, as a well-known collection has it."""
+
+    def make_networks(self):
+        config = {k: v for k, v in self.network_config().items() if k != "label_names"}
+        generator, discriminator = build(**config, discriminator_norm="batch")
+        for module in discriminator.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.eps = 0.8
+        return {"generator": generator, "discriminator": discriminator}
+
+
+class Stacked(Gan):
+    """Three digits in the channels of one image: 1,000 kinds of image, and a discriminator a quarter as wide."""
+
+    def read(self) -> ImageSet:
+        digits = super().read()
+        rows = np.random.default_rng(0).integers(len(digits), size=(STACKED, 3))
+        images = np.concatenate([digits.images[rows[:, i]] for i in range(3)], axis=3)  # [N, H, W, 3]
+        hashes = np.arange(STACKED, dtype=np.uint64)
+        names = [str(i) for i in range(STACKED)]
+        return replace(digits, images=images, labels=None, label_names=[], names=names, hashes=hashes)
+
+    def make_networks(self):
+        config = {k: v for k, v in self.network_config().items() if k != "label_names"}
+        generator = build(**config)[0]
+        narrow = build(**config | {"widths": [max(1, width // 4) for width in config["widths"]]})[1]
+        return {"generator": generator, "discriminator": narrow}
+
+
+@dataclass
+class Case:
+    """A training: what is trained how, and the words that would describe it."""
+
+    recipe: str
+    overrides: dict[str, Any] = field(default_factory=dict)
+    words: tuple[str, ...] = ("healthy",)
+    kind: type[Gan] = Gan
+
+
+PLANTED = {
+    "BatchNorm eps 0.8 in the discriminator": Case(
+        "dcgan", {"data.size": 32, "model.conditional": False}, ("vanishing",), WideEpsilon
+    ),
+    "minimax, a strong discriminator": Case(
+        "mlp-gan",
+        {"loss.name": "minimax", "loss.critic_steps": 5, "optim.discriminator_lr_ratio": 10.0},
+        ("saturating", "vanishing"),
+    ),
+    "a quarter-size discriminator, stacked digits": Case("dcgan", {}, ("collapsing",), Stacked),
+    "100 images, no augmentation": Case(
+        "image-gan", {"data.limit": 100, "augment.policy": "none"}, ("memorising", "overfitting")
+    ),
+    "learning rate × 100": Case("image-gan", {"optim.lr": [0.5, 0.05]}, ("diverging",)),
+}
+
+DEFAULT = {
+    "digits": Case("image-gan"),
+    "digits, 500 of them": Case("image-gan", {"data.limit": 500}),
+    "MNIST": Case("image-gan", {"data.path": "mnist"}),
+    "MNIST, 100 of them": Case("image-gan", {"data.path": "mnist", "data.limit": 100}),
+    "emoji, grey, 28×28": Case("image-gan", {"data.path": "emoji", "data.size": 28, "data.channels": 1}),
+    "emoji, RGBA, 32×32": Case("image-gan", {"data.path": "emoji", "data.size": 32}),
+}
+
+
+def make(case: Case, data: Path, steps: int) -> Gan:
+    overrides = {"train.steps": steps, **case.overrides}
+    if "data.path" in overrides:
+        overrides["data.path"] = str(data / overrides["data.path"])
+    return case.kind(recipes.load(case.recipe, overrides), CPU, Console(quiet=True))
+
+
+def train(objective: Gan, steps: int, until: Callable[[Look], bool] = lambda look: False) -> list[tuple[int, Look]]:
+    """The looks of a training, with their steps; `until` ends it early."""
+    engine, looks = Engine(objective, None, CPU), []
+    while engine.step < steps:
+        engine.one_step(engine.step / steps)
+        broken = engine.bad_updates >= PATIENCE
+        if look := objective.look(engine.step / steps, engine.step, broken):
+            looks.append((engine.step, look))
+            if broken or until(look):
+                break
+    return looks
+
+
+def in_short(words: list[str]) -> str:
+    """How often each word was said, in the order of their first time."""
+    return ", ".join(f"{word} × {words.count(word)}" for word in dict.fromkeys(words))
+
+
+def table(cases: dict[str, Case], data: Path, steps: int, out: Path | None) -> None:
+    print(f"{'training':46s} {'first finding':24s} {'':6s} looks")
+    for name, case in cases.items():
+        looks = train(make(case, data, steps), steps)
+        words = [look.word for _, look in looks]
+        first = next(((step, look.word) for step, look in looks if look.word != "healthy"), None)
+        right = set(words) == {"healthy"} if case.words == ("healthy",) else bool(first) and first[1] in case.words
+        said = f"{first[1]}, step {first[0]:,}" if first else "-"
+        print(f"{name:46s} {said:24s} {'' if right else 'WRONG':6s} {in_short(words)}", flush=True)
+        if out:
+            with open(out, "a", encoding="utf-8") as file:
+                for step, look in looks:
+                    file.write(json.dumps({"training": name, "step": step, **look.row}) + "\n")
+
+
+def cost(data: Path, rounds: int = 5, steps: int = 20) -> None:
+    print(f"{'recipe and data':30s} {'step':>10s} {'look':>10s}   share of the time, {rounds} rounds")
+    for name, case in {
+        "image-gan, digits": Case("image-gan"),
+        "image-gan, MNIST": Case("image-gan", {"data.path": "mnist"}),
+        "image-gan, emoji RGBA 32×32": Case("image-gan", {"data.path": "emoji", "data.size": 32}),
+        "dcgan, MNIST": Case("dcgan", {"data.path": "mnist"}),
+        "mlp-gan, digits": Case("mlp-gan"),
+    }.items():
+        objective = make(case, data, 1000)
+        engine = Engine(objective, None, CPU)
+        engine.one_step(0.0)
+        objective.look(0.0, EVERY, False)
+        seconds: dict[str, list[float]] = {"step": [], "look": []}
+        for _ in range(rounds):
+            start = time.perf_counter()
+            for _ in range(steps):
+                engine.one_step(0.0)
+            seconds["step"].append((time.perf_counter() - start) / steps)
+            start = time.perf_counter()
+            objective.look(0.0, EVERY, False)
+            seconds["look"].append(time.perf_counter() - start)
+        shares = [look / (look + EVERY * step) for step, look in zip(*seconds.values(), strict=True)]
+        step, look = (1000 * statistics.median(values) for values in seconds.values())
+        spread = f"{min(shares):.1%}–{max(shares):.1%}"
+        print(f"{name:30s} {step:7.1f} ms {look:7.1f} ms   {statistics.median(shares):.1%} ({spread})", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", default=["planted", "default", "cost"])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--out", type=Path, help="where every look's signals go, one JSON object a line")
+    options = parser.parse_args()
+    for part in options.parts:
+        if part == "cost":
+            cost(options.data)
+        else:
+            table({"planted": PLANTED, "default": DEFAULT}[part], options.data, options.steps, options.out)
+
+
+if __name__ == "__main__":
+    main()
