@@ -22,7 +22,7 @@ CHARTS = (
     ("variety of samples, 1 as the data", ("variety",), "below"),
     ("coverage of the data", ("coverage",), ""),
     ("distance from the data, 1 as the data", ("distance",), ""),
-    ("share of classes never drawn", ("missing",), "above"),
+    ("share of classes hardly drawn", ("missing",), "above"),
     ("copies of training images, dashed: among real ones", ("copies", "copies_floor"), "above"),
     ("pixels out of range", ("overshoot",), "above"),
 )

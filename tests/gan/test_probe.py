@@ -78,7 +78,7 @@ def test_one_image_over_and_over_is_a_collapse(probe):
     assert signals["variety"] == 0 and signals["coverage"] < 0.2 and findings(signals) == ["collapsing"]
 
 
-def test_a_digit_that_is_never_drawn_is_missing(probe):
+def test_digits_that_are_never_drawn_are_missing(probe):
     signals = look(probe, UNSEEN.images[UNSEEN.labels < 5])
     assert 0.4 < signals["missing"] < 0.6 and findings(signals) == ["collapsing"]
 

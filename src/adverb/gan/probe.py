@@ -30,6 +30,7 @@ FEWEST = 64  # images from which on some are held out
 SIDE = 8  # pixels a side of the thumbnails in which images are compared
 NEIGHBOURS = 5  # of coverage (Naeem et al. 2020)
 EXPECTED = 8  # samples of a class that a look expects, for its absence to mean something
+RARE = 0.1  # of what is expected: a class drawn less often counts as missing, as a few samples are always misplaced
 
 
 def set_aside(data: ImageSet) -> tuple[ImageSet, ImageSet | None]:
@@ -159,11 +160,12 @@ class Probe:
             "distance": to_train[:, 0].median() / self.distance,
             "coverage": (nearest(self.own, made)[0][:, 0] <= self.radius).double().mean(),
             "copies": _copies(to_train),
+            "copies_floor": self.copies_floor,
         }
         if self.shares is not None:
             made_shares = class_shares(self.reference_labels[where[:, 0]], len(self.shares))
             expected = self.shares * len(fake) >= EXPECTED
-            signals["missing"] = self.shares[expected & (made_shares == 0)].sum()
+            signals["missing"] = self.shares[expected & (made_shares < self.shares * RARE)].sum()
         return {name: float(value) for name, value in signals.items()}
 
 

@@ -1,0 +1,184 @@
+"""Health as part of a GAN's training: what the discriminator sees, what looks steer, and planted failures."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from rich.console import Console
+
+from adverb import recipe
+from adverb.context import Context
+from adverb.engine import Engine
+from adverb.gan.augment import NUMBERS, STEP, augment
+from adverb.objectives import gan as gan_module
+from adverb.objectives.base import Draw
+from adverb.objectives.gan import Gan
+from adverb.run import Run
+
+CPU = Context(torch.device("cpu"))
+STRONG = {"loss.name": "minimax", "loss.critic_steps": 5, "optim.discriminator_lr_ratio": 20.0}
+
+
+def gan(name="image-gan", kind=Gan, **overrides) -> Gan:
+    overrides = {"train.steps": 100, "train.batch_size": 16, "evaluate.features": "random", **overrides}
+    return kind(recipe.load(name, overrides), CPU, Console(quiet=True))
+
+
+def draw(rows=16, step=0) -> Draw:
+    return Draw((0, step, "test", 0), rows, 0, rows, CPU.device)
+
+
+@pytest.fixture
+def often(monkeypatch):
+    """A look every fifth step: seconds show what else takes minutes."""
+    monkeypatch.setattr(gan_module, "EVERY", 5)
+
+
+def test_held_out_images_are_never_trained_on():
+    objective = gan(**{"data.limit": 200})
+    held_out = {image.tobytes() for image in objective.held_out.images}
+    seen = {image.numpy().tobytes() for index in range(40) for image in objective.batch(index, 0, 16)[0]}
+    assert len(objective.held_out) == 10 and len(seen) > 180 and not seen & held_out
+    assert len(objective.images) == 200  # it is judged by all
+
+
+def test_the_discriminator_sees_augmented_images_and_is_smoothed_at_the_real_ones():
+    objective = gan(**{"augment.policy": "diff"})
+    objective.schedule(0.0, 0)
+    batch = objective.batch(0, 0, 16)
+    loss, _ = objective.discriminator_loss(batch, draw())
+    replay = draw()
+    real, label = objective.real_images(batch, replay)
+    fake = objective.networks["generator"](replay.randn(64), label).detach()
+    discriminator, expected, logits = objective.networks["discriminator"], 0.0, []
+    for images in (real, fake):
+        images = images.clone().requires_grad_()
+        logits.append(discriminator(augment(images, replay.rand(NUMBERS), 1.0), label))
+        (slope,) = torch.autograd.grad(logits[-1].sum(), images, retain_graph=True)
+        expected = expected + objective.r1 / 2 * slope.square().sum((1, 2, 3)).mean()
+    expected = expected + torch.nn.functional.softplus(logits[1] - logits[0]).mean()
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
+    plain, _ = gan(**{"augment.policy": "none"}).discriminator_loss(batch, draw())
+    assert not torch.isclose(loss, plain)
+
+
+def test_nothing_is_augmented_while_nothing_overfits():
+    objective = gan()
+    assert objective.recipe.augment.policy == "ada" and objective.p == 0.0
+    images = torch.zeros(4, 1, 8, 8)
+    assert objective.seen(images, draw()) is images
+
+
+@pytest.mark.parametrize(("memory", "expected"), [(1.8, 2 * STEP), (0.2, 0.0)])
+def test_augmentation_follows_overfitting(often, memory, expected):
+    objective = gan("mlp-gan")
+    objective._measure = lambda step: {"memory": memory, "memory_se": 0.05, "gap": 2.0, "gradient": 1.0}
+    looks = [objective.look(step / 100, step, False) for step in range(1, 11)]
+    assert [look is not None for look in looks] == [step % 5 == 0 for step in range(1, 11)]
+    assert looks[4].row["p"] == 0.0 and objective.p == pytest.approx(expected)
+    assert looks[-1].row["overfitting"] == pytest.approx(memory / 2) and looks[-1].word == "healthy"
+
+
+def test_so_few_images_that_none_is_held_out_are_augmented_more_and_more(often):
+    objective = gan("mlp-gan", **{"data.limit": 40})
+    assert objective.held_out is None
+    for step in (5, 10):
+        objective.look(0.0, step, False)
+    assert objective.p == pytest.approx(2 * STEP)
+
+
+def test_looks_leave_the_training_as_it_was(often):
+    """With nothing to steer, weights are the same to the last bit."""
+    weights = []
+    for looking in (True, False):
+        objective = gan("dcgan", **{"augment.policy": "none", "data.label": "none"})
+        engine = Engine(objective, None, CPU)
+        for step in range(6):
+            engine.one_step(step / 100)
+            if looking:
+                objective.look(0.0, engine.step, False)
+        weights.append([v for n in objective.networks.values() for v in n.state_dict().values()])
+    assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
+
+
+def trained(folder, steps=80, kill_at=None, **overrides) -> Engine:
+    objective = gan("mlp-gan", **{"train.steps": steps, "train.evaluations": 8, **STRONG, **overrides})
+    objective.prepare()
+    run = Run(folder)
+    if not run.exists():
+        run.write_text("recipe.yaml", recipe.dump(objective.recipe))
+    engine = Engine(objective, run, CPU)
+    engine.resume()
+    original = engine.one_step
+
+    def step(progress):
+        original(progress)
+        if engine.step == kill_at:
+            raise InterruptedError
+
+    engine.one_step = step
+    if kill_at is None:
+        engine.train()
+    else:
+        with pytest.raises(InterruptedError):
+            engine.train()
+    return engine
+
+
+def trace(engine: Engine) -> str:
+    """What was logged, but for times; as a string, in which NaN equals itself."""
+    return repr([{k: v for k, v in row.items() if "second" not in k} for row in engine.run.metrics()])
+
+
+def test_a_run_that_heals_is_killed_and_ends_where_it_would_have(often, tmp_path):
+    whole = trained(tmp_path / "whole", **{"health.mode": "heal"})
+    remedies = [(row["step"], row["health/remedy"]) for row in whole.run.metrics() if "health/remedy" in row]
+    assert remedies and remedies[0][1] == "loss.name minimax → non-saturating"
+    first = remedies[0][0]
+    for kill_at in (first - 1, first + 1, first + 14):
+        folder = tmp_path / str(kill_at)
+        trained(folder, kill_at=kill_at, **{"health.mode": "heal"})
+        parts = trained(folder, **{"health.mode": "heal"})
+        assert parts.objective.recipe == whole.objective.recipe
+        assert parts.objective.state() == whole.objective.state()
+        for name, network in whole.objective.networks.items():
+            for a, b in zip(network.parameters(), parts.objective.networks[name].parameters(), strict=True):
+                assert torch.equal(a, b)
+        rows = [
+            [{k: v for k, v in row.items() if "second" not in k} for row in e.run.metrics()] for e in (whole, parts)
+        ]
+        assert repr(rows[0]) == repr(rows[1])  # in which NaN equals itself
+
+
+def test_healing_starts_from_weights_that_were_well(often, tmp_path):
+    engine = trained(tmp_path / "run", **{"health.mode": "heal"})
+    assert (engine.run.path / "checkpoints" / "sound.pt").is_file()
+    rows = [row for row in engine.run.metrics() if "health/word" in row]
+    ill = next(row for row in rows if "health/remedy" in row)
+    well = next(row for row in rows if row["step"] > ill["step"])
+    assert ill["health/word"] in ("saturating", "vanishing") and well["health/undecided"] > ill["health/undecided"]
+
+
+def test_only_healing_keeps_a_checkpoint_to_go_back_to(often, tmp_path):
+    engine = trained(tmp_path / "run")
+    assert not (engine.run.path / "checkpoints" / "sound.pt").exists()
+    assert engine.objective.recipe.loss.name == "minimax"
+
+
+def test_on_the_command_line_a_finding_is_said_written_and_reported(adverb, tmp_path):
+    strong = [f"{key}={value}" for key, value in STRONG.items()]
+    done = adverb("train", "mlp-gan", *strong, "train.steps=400", "evaluate.features=random", "--out", "watched")
+    assert done.returncode == 0, done.stderr
+    said = re.search(r"step (\d+)  (saturating|vanishing): .*health\.mode=heal would try\s+loss\.name", done.stdout)
+    assert said and said[1] == "300", done.stdout
+    rows = [row for row in Run(tmp_path / "watched").metrics() if "health/word" in row]
+    assert [row["step"] for row in rows] == [100, 200, 300, 400] and rows[2]["health/word"] == said[2]
+    page = (tmp_path / "watched" / "report.html").read_text(encoding="utf-8")
+    assert "<h2>Health</h2>" in page and said[2].capitalize() + " at the last look" in page
+
+    stopped = adverb("train", "mlp-gan", *strong, "train.steps=900", "health.mode=stop",
+                     "evaluate.features=random", "--out", "stopped")  # fmt: skip
+    assert stopped.returncode == 1 and f"stopped: {said[2]}" in stopped.stdout
+    assert Run(tmp_path / "stopped").metrics()[-1]["step"] == 300 and (tmp_path / "stopped" / "model").is_dir()
