@@ -10,21 +10,21 @@ from adverb.gan.health import MEANINGS, THRESHOLDS
 from adverb.progress import short
 from adverb.report import chart
 
-# caption, signals on the same axes (the second one is dashed), whether the alarm lies above or below its threshold
+# caption, signals on the same axes (the second one is dashed), on which side of its threshold the first one alarms
 CHARTS = (
-    ("gradient that reaches the samples", ("gradient",), "below"),
-    ("share of the early gradient", ("gradient_share",), "below"),
-    ("loss over that of a guess", ("undecided",), "below"),
-    ("logit gap, training images over samples", ("gap",), ""),
-    ("scored above samples: training images, dashed: held out", ("accuracy_train", "accuracy_held_out"), ""),
-    ("overfitting of the discriminator", ("overfitting",), "above"),
-    ("share of images augmented, p", ("p",), ""),
-    ("variety of samples, 1 as the data", ("variety",), "below"),
+    ("gradient at the samples", ("gradient",), "<"),
+    ("share of the early gradient", ("gradient_share",), "<"),
+    ("undecided, 1 a guess", ("undecided",), "<"),
+    ("logit gap, training over samples", ("gap",), ""),
+    ("accuracy, dashed: on held-out images", ("accuracy_train", "accuracy_held_out"), ""),
+    ("overfitting", ("overfitting",), ">"),
+    ("augmented, p", ("p",), ""),
+    ("variety, 1 as the data", ("variety",), "<"),
     ("coverage of the data", ("coverage",), ""),
-    ("distance from the data, 1 as the data", ("distance",), ""),
-    ("share of classes hardly drawn", ("missing",), "above"),
-    ("copies of training images, dashed: among real ones", ("copies", "copies_floor"), "above"),
-    ("pixels out of range", ("overshoot",), "above"),
+    ("distance, 1 as the data", ("distance",), ""),
+    ("missing classes", ("missing",), ">"),
+    ("copies of training images", ("copies",), ">"),
+    ("pixels out of range", ("overshoot",), ">"),
 )
 MOST_POINTS = 500  # of a curve
 
@@ -49,12 +49,10 @@ def health_section(rows: list[dict]) -> str:
     found = episodes(looks)
     spans = [(episode.before, episode.last) for episode in found]
     moments = [episode.last for episode in found if episode.remedy]
-    charts = [_chart(looks, *what, spans, moments) for what in CHARTS]
+    charts = "".join(_chart(looks, *what, spans, moments) for what in CHARTS)
     return (
-        f"<h2>Health</h2><p>{_verdict(looks, found)}</p>"
-        + _table(found)
-        + (f"<p class=dim>{_legend(bool(found), bool(moments))}</p>")
-        + f"<div class=grid>{''.join(charts)}</div>"
+        f"<h2>Health</h2><p>{_verdict(looks, found)}</p>{_table(found)}"
+        f"<p class=dim>{_legend(bool(found), bool(moments))}</p><div class=grid>{charts}</div>"
     )
 
 
@@ -131,8 +129,11 @@ def _chart(
             curves.append((style, points))
     if not curves:
         return ""
-    threshold = THRESHOLDS[signals[0]] if alarm else None
+    threshold = None
+    if alarm:  # of copies, beyond what is found among the images themselves
+        threshold = THRESHOLDS[signals[0]] + 2 * looks[-1].get(f"health/{signals[0]}_floor", 0.0)
     says = f"{caption} · {short(curves[0][1][-1][1])}" + (f", alarm {alarm} {short(threshold)}" if alarm else "")
+    says = html.escape(says)
     points = curves[0][1]
     ends = (f"{points[0][0]:,}", f"step {points[-1][0]:,}")
     return chart(says, f"{caption}, over steps", curves, threshold, ends, spans, moments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from adverb.gan.augment import MOST
 from adverb.gan.health import IN_A_ROW, MEANINGS, WORDS, Health, findings
 
 FINE = {
@@ -77,6 +78,12 @@ def test_overfitting_is_a_ratio_told_from_noise():
     unsure = Health()
     unsure.judge({**FINE, "memory": 1.5, "gap": -0.1, "memory_se": 0.1})
     assert unsure.overfitting == 0.0
+
+
+def test_overfitting_is_no_finding_while_augmentation_has_room():
+    heart = {"memory": 1.9, "gap": 2.0, "memory_se": 0.1}
+    assert judged(5, **heart, p=0.4)[-1] == "healthy"
+    assert judged(5, **heart, p=MOST)[-1] == judged(5, **heart)[-1] == "overfitting"
 
 
 def test_health_survives_a_checkpoint_and_forgets_when_told():

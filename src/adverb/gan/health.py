@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from adverb.gan.augment import MOST
+
 EVERY = 100  # steps between two looks
 WORDS = ("healthy", "diverging", "vanishing", "saturating", "collapsing", "memorising", "overfitting")
 IN_A_ROW = 3  # looks that must agree before a finding counts
@@ -120,6 +122,7 @@ def findings(signals: dict[str, float], broken: bool = False) -> list[str]:
         "saturating": below("undecided"),
         "collapsing": below("variety") or above("missing"),
         "memorising": copies,
-        "overfitting": above("overfitting"),
+        # as long as adaptive augmentation has room, it is the answer to overfitting
+        "overfitting": above("overfitting") and signals.get("p", MOST) >= MOST,
     }
     return [name for name, shown in shows.items() if shown]

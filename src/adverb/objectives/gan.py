@@ -120,10 +120,12 @@ class Gan(ImageObjective):
         if step % EVERY and not broken:
             return None
         signals = {} if broken else self.context.share(self._measure(step) if self.context.is_main else None)
+        adaptive = self.recipe.augment.policy == "ada"
+        if adaptive:
+            signals["p"] = self.p
         before, word = self.health.word, self.health.judge(signals, broken)
         row = {"word": word, **signals}
-        if self.recipe.augment.policy == "ada":
-            row["p"] = self.p
+        if adaptive:
             # where nothing is held out, the images are so few that the discriminator will know them by heart
             overfitting = self.health.overfitting if self.held_out else 1.0
             self.p = next_p(self.p, overfitting, self.recipe.augment.target)
