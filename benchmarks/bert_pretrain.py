@@ -1,7 +1,7 @@
 """adverb's pre-training beside the Trainer of transformers: same tokenizer, same text, same shape of network.
 
     python benchmarks/bert_pretrain.py speed [--shape small|base] [--rounds 5] [--seconds 20]
-    python benchmarks/bert_pretrain.py quality --minutes 10 [--seeds 1]
+    python benchmarks/bert_pretrain.py quality [--minutes 15] [--seeds 1] [--out DIR]
     python benchmarks/bert_pretrain.py tokenise
 
 speed: tokens per second, the sides alternating in one process so that a drift of the machine meets all of them;
@@ -9,7 +9,7 @@ ratios are taken round by round. "compiled" is what runs of 30 minutes and more 
 trains from scratch for the same minutes, then one function judges them on the same held-out rows with the same masks.
 tokenise: text to a data set on disk.
 
-The quality part trains the shipped bert-fast, its own architecture and batch.
+The quality part trains the shipped bert-fast as a user would, its evaluations on the clock, and leaves the run in --out.
 
 "Trainer as it comes" has transformers' defaults: batch 8, dropout 0.1, AdamW at 5e-5 with linear decay, float32.
 "Trainer, tuned by hand" has what its documents and options offer: bf16, no dropout, fused AdamW, batch and learning
@@ -35,8 +35,10 @@ from datasets import Dataset
 from datasets import logging as datasets_logging
 from rich.console import Console
 
+import adverb
 from adverb import machine
 from adverb import recipe as recipes
+from adverb.bert.checkpoint import load_pretrained
 from adverb.bert.tokenizer import Tokenizer
 from adverb.context import Context
 from adverb.data.corpus import load_corpus
@@ -181,11 +183,14 @@ def quality(options: argparse.Namespace) -> None:
     folder = tokenizer_folder(options.data, options.vocab_size)
     table: dict[str, list[dict[str, float]]] = {}
     for seed in range(options.seeds):
-        objective = ours(options.data, folder, options.shape, seed=seed, **{"train.minutes": options.minutes})
+        fixed = {"seed": seed, "train.minutes": options.minutes, "data.tokenizer": str(folder)}
+        objective = ours(options.data, folder, options.shape, **fixed)  # for its rows and its masks
         if "adverb" in options.sides:
-            tokens = train_ours(objective, options.minutes)
-            network = objective.networks["model"].eval()
+            out = (options.out or Path(tempfile.mkdtemp())) / f"bert-fast-{seed}"
+            run = adverb.train("bert-fast", options.data, out=out, quiet=False, **fixed)
+            network = load_pretrained(run.model).model
             found = judged(objective, lambda ids, take, network=network: network(ids, take=take))
+            tokens = run.metrics()[-1]["step"] * objective.units_per_step
             table.setdefault("adverb bert-fast", []).append(found | {"tokens": tokens})
         rows = trainer_rows(objective)
         for name, tuned, batch, extra in (
@@ -213,14 +218,6 @@ def quality(options: argparse.Namespace) -> None:
         mean = {key: np.mean([f[key] for f in found]) for key in found[0]}
         print(f"{name:28s} {mean['masked_loss']:6.3f} {mean['masked_loss_se']:6.3f} {mean['masked_accuracy']:9.1%} "
               f"{mean['tokens']:12,.0f}")  # fmt: skip
-
-
-def train_ours(objective: Pretrain, minutes: float) -> int:
-    """For `minutes` on the clock, by the recipe's schedules; the tokens read."""
-    engine, start = Engine(objective, None, objective.context), time.perf_counter()
-    while (progress := (time.perf_counter() - start) / (60 * minutes)) < 1:
-        engine.one_step(progress)
-    return engine.step * objective.units_per_step
 
 
 @torch.no_grad()
@@ -280,8 +277,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, help="rows a step, of all but the Trainer as it comes")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="a folder for the runs of the quality part")
     parser.add_argument("--sides", nargs="*", default=["adverb", "trainer", "tuned"], help="of the quality part")
     parser.add_argument("--trainer-lr", type=float, default=1e-3)
     options = parser.parse_args()
