@@ -9,7 +9,7 @@ ratios are taken round by round. "compiled" is what runs of 30 minutes and more 
 trains from scratch for the same minutes, then one function judges them on the same held-out rows with the same masks.
 tokenise: text to a data set on disk.
 
-The quality part trains the shipped bert-fast as a user would, its evaluations on the clock, and leaves the run in --out.
+The quality part trains the shipped bert-fast as a user would, evaluations on the clock, and leaves its run in --out.
 
 "Trainer as it comes" has transformers' defaults: batch 8, dropout 0.1, AdamW at 5e-5 with linear decay, float32.
 "Trainer, tuned by hand" has what its documents and options offer: bf16, no dropout, fused AdamW, batch and learning
