@@ -115,8 +115,8 @@ class PlainLoop:
     @torch.no_grad()
     def generate(self, n: int, *, seed: int = 0, with_labels: bool = False):
         """uint8 [n, 32, 32, 1], drawn as the script draws its pictures: with the batch's own statistics."""
-        from adverb.pipelines.generator import to_uint8
+        from adverb.data.grid import as_pixels
 
         latent = torch.randn(n, LATENT, generator=torch.Generator().manual_seed(seed))
-        images = np.concatenate([to_uint8(self.generator(z)) for z in latent.split(250)])
+        images = np.concatenate([as_pixels(self.generator(z)) for z in latent.split(250)])
         return (images, None) if with_labels else images

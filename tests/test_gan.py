@@ -11,13 +11,15 @@ from rich.console import Console
 
 from adverb import recipe
 from adverb.context import Context
+from adverb.data.grid import as_pixels
 from adverb.data.order import indices_of_batch
 from adverb.engine import Engine
 from adverb.errors import UserError
 from adverb.objectives.base import Draw
 from adverb.objectives.gan import Gan, ramp
 from adverb.pipelines import load
-from adverb.pipelines.generator import Generator, slerp, to_uint8
+from adverb.pipelines.generator import Generator
+from adverb.pipelines.latents import slerp
 
 CPU = Context(torch.device("cpu"))
 
@@ -77,16 +79,16 @@ def test_images_reach_the_discriminator_as_they_are():
     assert np.array_equal(images.numpy(), objective.data.images[rows])
     assert np.array_equal(label.numpy(), objective.data.labels[rows])
     real, _ = objective.real_images((images, label), draw(8))
-    assert real.min() >= -1 and real.max() <= 1 and np.array_equal(to_uint8(real), images.numpy())
+    assert real.min() >= -1 and real.max() <= 1 and np.array_equal(as_pixels(real), images.numpy())
 
 
 def test_mirroring_turns_about_half_of_the_images():
     objective = gan(**{"data.flip": True})
     images, _ = objective.batch(0, 0, 16)
     real, _ = objective.real_images((images, None), draw())
-    turned = [not np.array_equal(to_uint8(real)[i], images.numpy()[i]) for i in range(16)]
+    turned = [not np.array_equal(as_pixels(real)[i], images.numpy()[i]) for i in range(16)]
     for i in np.flatnonzero(turned):
-        assert np.array_equal(to_uint8(real)[i], images.numpy()[i][:, ::-1])
+        assert np.array_equal(as_pixels(real)[i], images.numpy()[i][:, ::-1])
     assert 2 < sum(turned) < 14
 
 

@@ -83,19 +83,38 @@ def data(
 @app.command(no_args_is_help=True)
 def generate(
     model: Annotated[str, typer.Argument(help="a run folder or a saved generator")],
-    n: Annotated[int, typer.Option("-n", min=1, help="how many")] = 64,
-    seed: Annotated[int, typer.Option(min=0, help="the same seed draws the same images")] = 0,
-    label: Annotated[str | None, typer.Option(help="a class name or index; default: as often as in the data")] = None,
+    n: Annotated[
+        int | None, typer.Option("-n", min=1, help="how many; default: 64, or 16 walks, or 4 searches")
+    ] = None,
+    seed: Annotated[str, typer.Option(help="the same seed draws the same images; 3,17,29: the first of each")] = "0",
+    label: Annotated[
+        str | None,
+        typer.Option(help="a class name or index; `each`: a class a column; default: as in the data"),
+    ] = None,
     truncation: Annotated[float, typer.Option(help="below 1: more typical, less varied")] = 1.0,
-    out: Annotated[Path, typer.Option(help="a folder; FILE.png for the grid alone; FILE.gif for a walk")] = Path(
-        "samples"
-    ),
+    directions: Annotated[int | None, typer.Option(min=1, help="move one image along so many directions")] = None,
+    like: Annotated[Path | None, typer.Option(help="search for the images nearest to this file")] = None,
+    neighbours: Annotated[
+        int | None, typer.Option(min=1, help="show so many of the nearest training images beside each sample")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="the training images; default: where the run found them")] = None,
+    out: Annotated[
+        Path, typer.Option(help="a folder; FILE.png for the grid alone; FILE.gif or FILE.mp4 for a walk")
+    ] = Path("samples"),
 ):
-    """Draw samples from a generator."""
+    """Draw from a generator: samples, walks, directions, the nearest to an image, the nearest in its data."""
     from adverb.pipelines import load
     from adverb.pipelines.draw import draw_to
 
-    for path in draw_to(load(model), out, n=n, seed=seed, label=label, truncation=truncation):
+    try:
+        seeds = [int(word) for word in seed.split(",")]
+        if min(seeds) < 0:
+            raise ValueError
+    except ValueError:
+        raise UserError(f"--seed {seed}: expected a number from 0, or several with commas") from None
+    options = dict(n=n, seed=seeds if len(seeds) > 1 else seeds[0], label=label, truncation=truncation)
+    asked = dict(directions=directions, like=like, neighbours=neighbours, data=data)
+    for path in draw_to(load(model), out, **options, **asked, say=lambda words: console.print(words, highlight=False)):
         console.print(f"[cyan]{path}[/]", highlight=False)
 
 

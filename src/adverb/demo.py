@@ -31,7 +31,7 @@ def make(console: Console, minutes: float) -> bool:
         return False
     model = load(run.path)
     grid, *_ = draw_to(model, run.path / "generated", n=100, seed=1)
-    walk, *_ = draw_to(model, run.path / "walk.gif", n=1, seed=1)
+    walk, *_ = draw_to(model, run.path / "walk.gif", seed=1)
     console.print("\nLook at what it made:")
     for path, what in ((grid, "100 samples"), (walk, "a walk between them"), (run.path / "report.html", "how it went")):
         console.print(f"  [cyan]{Path(path)}[/]  [dim]{what}[/]", highlight=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ def as_pixels(images: Any) -> np.ndarray:
     """Images as uint8 [N, H, W, C].
 
     images: uint8 [N, H, W, C] (a data set's), or floating point [N, C, H, W] in [-1, 1] (a network's); arrays or
-    tensors. Values outside are clipped, NaN becomes mid-grey.
+    tensors. Values outside are clipped, NaN becomes mid-grey. A network's RGBA has its colours multiplied by the
+    opacity (see `adverb.metrics.images`); they leave straight, as files have them.
     """
     if hasattr(images, "detach"):  # a tensor; torch is not imported for arrays
         images = images.detach().cpu()
@@ -33,8 +34,12 @@ def as_pixels(images: Any) -> np.ndarray:
         raise ValueError(f"expected a batch of images in 4 dimensions, got {array.shape}")
     if np.issubdtype(array.dtype, np.floating):
         array = np.nan_to_num(array.astype(np.float32), nan=0.0)
-        array = np.rint((np.clip(array, -1, 1) + 1) * 127.5).astype(np.uint8)
-        array = array.transpose(0, 2, 3, 1)  # [N, C, H, W] -> [N, H, W, C]
+        array = ((np.clip(array, -1, 1) + 1) * 127.5).transpose(0, 2, 3, 1)  # [N, C, H, W] -> [N, H, W, C]
+        if array.shape[-1] == 4:
+            alpha = np.rint(array[..., 3:])
+            colour = np.minimum(array[..., :3], alpha) * 255 / np.maximum(alpha, 1)
+            array = np.concatenate([colour, alpha], axis=-1)
+        array = np.rint(array).astype(np.uint8)
     if array.dtype != np.uint8 or array.shape[-1] not in (1, 3, 4):
         got = f"{array.dtype} {array.shape}"
         raise ValueError(f"expected uint8 [N, H, W, C] or float [N, C, H, W] with 1, 3 or 4 channels, got {got}")
@@ -80,24 +85,66 @@ def save_grid(
     return _write(Path(path), lambda beside: sheet.save(beside, format="PNG", optimize=False))
 
 
+def save_images(images: Any, folder: str | Path) -> Path:
+    """Write each image as a file, 00000.png and so on, transparent where it is, into a folder that is made."""
+    folder, pixels = Path(folder), as_pixels(images)
+    digits = max(5, len(str(len(pixels) - 1)))
+    for i, image in enumerate(pixels):
+        picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+        _write(folder / f"{i:0{digits}d}.png", lambda beside, picture=picture: picture.save(beside, format="PNG"))
+    return folder
+
+
 def save_gif(
-    frames: Sequence[Any], path: str | Path, columns: int | None = None, scale: int | None = None, seconds: float = 0.1
+    frames: Iterable[Any],
+    path: str | Path,
+    columns: int | None = None,
+    scale: int | None = None,
+    seconds: float = 0.1,
+    hold: float = 1.0,
 ) -> Path:
-    """Write an endless GIF with one grid a frame, each frame `seconds` long and the last one held, atomically.
+    """Write an endless GIF with one grid a frame, each `seconds` long and the last one at least `hold`, atomically.
 
     frames: batches of images of one shape, each as `as_pixels` takes them. Raises UserError as `save_grid`.
     """
-    if not len(frames):
-        raise ValueError("no frames")
     grids = [make_grid(frame, columns, scale) for frame in frames]
+    if not grids:
+        raise ValueError("no frames")
     # One palette for all frames, made from eight of them, so that colours don't flicker.
     some = [grids[i] for i in np.unique(np.linspace(0, len(grids) - 1, 8).astype(int))]
     palette = Image.fromarray(np.concatenate([np.asarray(grid) for grid in some])).quantize(256)
     first, *others = [grid.quantize(palette=palette, dither=Image.Dither.NONE) for grid in grids]
-    durations = [round(1000 * seconds)] * len(others) + [round(1000 * max(1.0, 5 * seconds))]
+    durations = [round(1000 * seconds)] * len(others) + [round(1000 * max(hold, seconds))]
 
     def write(beside: Path) -> None:
         first.save(beside, format="GIF", save_all=True, append_images=others, duration=durations, loop=0)
+
+    return _write(Path(path), write)
+
+
+def save_mp4(
+    frames: Iterable[Any], path: str | Path, columns: int | None = None, scale: int | None = None, rate: int = 30
+) -> Path:
+    """Write a video (H.264, plays in browsers) with one grid a frame and `rate` frames a second, atomically.
+
+    frames: as `save_gif` takes them, one at a time in memory. Raises UserError where PyAV isn't installed.
+    """
+    try:
+        import av
+    except ImportError:
+        raise UserError(f"{path}: MP4 needs PyAV: pip install av (or write a .gif)") from None
+
+    def write(beside: Path) -> None:
+        with av.open(beside, "w", format="mp4", options={"movflags": "faststart"}) as file:
+            stream = file.add_stream("h264", rate=rate, options={"crf": "16"})
+            for i, frame in enumerate(frames):
+                sheet = np.asarray(make_grid(frame, columns, scale))
+                odd = [(0, side % 2) for side in sheet.shape[:2]]  # colours are stored for 2×2 pixels
+                sheet = np.pad(sheet, [*odd, (0, 0)], mode="edge")
+                if i == 0:
+                    stream.height, stream.width = sheet.shape[:2]
+                file.mux(stream.encode(av.VideoFrame.from_ndarray(sheet, format="rgb24")))
+            file.mux(stream.encode())
 
     return _write(Path(path), write)
 

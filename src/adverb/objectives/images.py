@@ -17,6 +17,7 @@ from adverb.data.grid import save_grid
 from adverb.data.images import ImageSet, load_images
 from adverb.data.order import indices_of_batch
 from adverb.gan.sizing import resolve
+from adverb.metrics.images import as_float
 from adverb.metrics.judge import Judge
 from adverb.metrics.modes import class_shares
 from adverb.objectives.base import Draw, Objective
@@ -54,9 +55,12 @@ class ImageObjective(Objective):
     # -- a training step
 
     def real_images(self, batch: Batch, draw: Draw) -> Batch:
-        """uint8 [N, H, W, C] to float32 [N, C, H, W] in [-1, 1], channels last in memory; mirrored where asked."""
+        """uint8 [N, H, W, C] to float32 [N, C, H, W] in [-1, 1], channels last in memory; mirrored where asked.
+
+        RGBA with premultiplied alpha, see `as_float`.
+        """
         images, label = batch
-        real = images.permute(0, 3, 1, 2).float() / 127.5 - 1
+        real = as_float(images)
         if self.recipe.data.flip:
             mirrored = draw.rand() < 0.5
             real = torch.where(mirrored[:, None, None, None], real.flip(3), real)

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from adverb.errors import UserError
 from adverb.pipelines.generator import Generator
 from adverb.progress import short
 from adverb.run import Run, write_atomically
@@ -63,22 +62,10 @@ def evaluate_generator(
     console: Console,
 ) -> dict[str, float]:
     """Distances between what it draws and real images, with the floor beside: other real images."""
-    from adverb.data.images import load_images
     from adverb.metrics.judge import Judge
-    from adverb.schema.gan import GanRecipe
+    from adverb.pipelines.neighbours import real_images
 
-    run = Run(model)
-    spec = GanRecipe.model_validate(run.recipe()) if run.exists() else None
-    if data is None and spec is None:
-        raise UserError(f"{model} is not a run folder, so its data is not known: name it by --data")
-    height, width = generator.config["image_size"]
-    images = load_images(
-        data or spec.data.path,
-        size=(height, width),
-        channels=generator.config["channels"],
-        label=spec.data.label if spec else None,
-        limit=spec.data.limit if spec and data is None else None,
-    )
+    images, spec = real_images(generator, data)
     judge = Judge(images, features or (spec.evaluate.features if spec else "auto"), samples, seed)
     metrics = judge(generator)
     table = Table("metric", "model", "floor", box=None, header_style="dim")

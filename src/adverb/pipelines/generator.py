@@ -1,18 +1,27 @@
-"""From a saved generator to images: sampling, truncation, interpolation. No training code is imported."""
+"""From a saved generator to images, and what else can be asked of it. No training code is imported."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from adverb.data.grid import as_pixels
 from adverb.errors import UserError
+from adverb.pipelines.latents import closed_walk, normal
+
+if TYPE_CHECKING:
+    from adverb.pipelines.neighbours import Neighbours
+    from adverb.pipelines.projection import Projection
 
 KIND = "adverb-generator"
+EACH = "each"  # for a label: all of them
+STEPS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)  # along a direction, in standard deviations
 
 
 class Generator:
@@ -21,10 +30,17 @@ class Generator:
     network: forward(latent [N, Z], label [N] or None) -> images [N, C, H, W] in about [-1, 1].
     config: the arguments of `adverb.gan.networks.build`, and `label_names`.
     class_shares: float [classes], how often each label occurs in the training data; None when unconditional.
+    folder: where it was loaded from, if it was.
     """
 
-    def __init__(self, network: nn.Module, config: dict[str, Any], class_shares: np.ndarray | None = None):
-        self.network, self.config, self.class_shares = network, config, class_shares
+    def __init__(
+        self,
+        network: nn.Module,
+        config: dict[str, Any],
+        class_shares: np.ndarray | None = None,
+        folder: Path | None = None,
+    ):
+        self.network, self.config, self.class_shares, self.folder = network, config, class_shares, folder
 
     @property
     def label_names(self) -> list[str]:
@@ -52,7 +68,7 @@ class Generator:
         network, _ = build(**{k: v for k, v in config.items() if k not in ("model_type", "label_names")})
         network.load_state_dict(load_file(folder / "model.safetensors"))
         network = network.to(memory_format=torch.channels_last).eval().requires_grad_(False)
-        return cls(network, config, None if shares is None else np.asarray(shares))
+        return cls(network, config, None if shares is None else np.asarray(shares), folder)
 
     def save(self, folder: str | Path) -> None:
         """model.safetensors and config.json."""
@@ -68,42 +84,119 @@ class Generator:
 
     # -- drawing
 
-    def latents(self, n: int, seed: int, truncation: float = 1.0) -> Tensor:
-        """Standard normal [n, Z]. truncation < 1 draws again what lies outside ±2·truncation: typical, less varied."""
-        if not 0 < truncation <= 1:
-            raise UserError(f"truncation={truncation:g}: expected a number above 0 and up to 1")
-        generator = torch.Generator().manual_seed(seed)
-        latent = torch.randn(n, self.config["latent_size"], generator=generator)
-        if truncation < 1:
-            while (outside := latent.abs() > 2 * truncation).any():
-                latent[outside] = torch.randn(int(outside.sum()), generator=generator)
-        return latent
+    def latents(self, n: int, seed: int | Sequence[int] = 0, truncation: float = 1.0) -> Tensor:
+        """Float32 [n, Z], see `adverb.pipelines.latents`; of several seeds one each, whatever n."""
+        return normal(n, self.config["latent_size"], seed, truncation)
 
     def generate(
         self,
         n: int = 1,
         *,
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
         label: str | int | np.ndarray | None = None,
         truncation: float = 1.0,
         with_labels: bool = False,
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray | None]:
-        """n images, uint8 [n, H, W, C]; the same for the same seed.
+        """n images, uint8 [n, H, W, C], the same for the same seed; of several seeds the first image of each.
 
         label: a class name or index, or one index per image; None draws labels as often as the training data has
-            them. Raises UserError for a label the model does not know.
+            them; "each" takes all classes in turn, and one latent for all of them before the next.
+        truncation: in (0, 1]; below 1, images are more typical and less varied.
         with_labels: also return int64 [n], None when unconditional.
+        Raises UserError for a label the model does not know.
         """
-        labels = self._labels(n, seed, label)
-        images = self.draw(self.latents(n, seed, truncation), labels)
+        n = n if isinstance(seed, int) else len(seed)
+        labels = self.labels_for(n, seed, label)
+        latents = self.latents(n, seed, truncation)
+        if isinstance(label, str) and label == EACH:
+            latents = latents.repeat_interleave(len(self.label_names), dim=0)[:n]
+        images = self.draw(latents, labels)
         return (images, labels) if with_labels else images
 
-    def interpolate(self, n: int, frames: int, *, seed: int = 0, label: str | int | None = None) -> np.ndarray:
-        """A closed walk through n latents on the sphere: uint8 [n * frames, H, W, C], the last meets the first."""
-        points = self.latents(n, seed)
-        label = label if label is not None or not self.label_names else int(np.argmax(self.class_shares))
-        walk = torch.cat([slerp(points[i], points[(i + 1) % n], frames) for i in range(n)])
-        return self.draw(walk, self._labels(len(walk), seed, label))
+    def interpolate(
+        self,
+        n: int = 4,
+        frames: int = 10,
+        *,
+        seed: int | Sequence[int] = 0,
+        label: str | int | None = None,
+        truncation: float = 1.0,
+    ) -> np.ndarray:
+        """A closed walk through n latents on the sphere, or through those of the seeds: uint8 [n * frames, H, W, C].
+
+        frames: from one latent to the next. label: None is the most frequent class.
+        """
+        walk = closed_walk(self.latents(n, seed, truncation), frames)
+        return self.draw(walk, self.labels_for(len(walk), 0, self._one_label(label)))
+
+    def directions(self, n: int = 5) -> Tensor:
+        """The n directions of the latent that change images most, unit vectors, float32 [n, Z], the strongest first.
+
+        Found without labels by closed-form factorisation (SeFa), see `adverb.pipelines.directions`.
+        """
+        from adverb.pipelines.directions import factorise
+
+        return factorise(self.network.latent_map(), n)
+
+    def traverse(
+        self,
+        directions: Tensor,
+        steps: Sequence[float] = STEPS,
+        *,
+        seed: int = 0,
+        label: str | int | None = None,
+        truncation: float = 1.0,
+        start: Projection | None = None,
+    ) -> np.ndarray:
+        """The first image of a seed, or a projected image, moved along directions: uint8 [n, steps, H, W, C].
+
+        directions: [n, Z]. steps: how far, in standard deviations of the latent; 0 is the image itself.
+        """
+        origin = self.latents(1, seed, truncation) if start is None else start.latents[:1]
+        moved = origin + torch.tensor(steps)[None, :, None] * directions[:, None]  # [n, steps, Z]
+        if start is not None and start.classes is not None:
+            from adverb.pipelines.projection import draw_blended
+
+            images = draw_blended(self, moved.flatten(0, 1), start.classes[:1].expand(len(directions) * len(steps), -1))
+        else:
+            labels = self.labels_for(len(directions) * len(steps), 0, self._one_label(label))
+            images = self.draw(moved.flatten(0, 1), labels)
+        return images.reshape(*moved.shape[:2], *images.shape[1:])
+
+    def project(
+        self,
+        image: str | Path | np.ndarray,
+        *,
+        restarts: int = 4,
+        steps: int = 300,
+        seed: int = 0,
+        label: str | int | None = None,
+    ) -> Projection:
+        """The latents whose images are nearest to an image, see `adverb.pipelines.projection`.
+
+        image: a file, brought to size and channels as training would, or uint8 [H, W, C] in the generator's own.
+        restarts: descents from different latents, of which the nearest comes first. label: None searches for it too,
+        as a blend of classes. Raises UserError for a file that can't be read.
+        """
+        from adverb.pipelines.projection import project, read_image
+
+        target = read_image(image, tuple(self.config["image_size"]), self.config["channels"])
+        return project(self, target, restarts=restarts, steps=steps, seed=seed, label=label)
+
+    def neighbours(self, images: np.ndarray, k: int = 5, *, data: str | Path | None = None) -> Neighbours:
+        """The k training images nearest to each of `images`, uint8 [n, H, W, C].
+
+        data: where the training images are; None: where the run says. In the run's own features where those are of
+        a trained network, else in an untrained one's; a class is not told from another, but a copy from an original.
+        Raises UserError where the data isn't known, or is gone.
+        """
+        from adverb.pipelines.neighbours import find_neighbours, real_images
+
+        found, spec = real_images(self, data)
+        features = spec.evaluate.features if spec is not None else "random"
+        if not features.startswith(("inception:", "dinov2:")):
+            features = "random"
+        return find_neighbours(images, found, k, features=features, mirrored=spec is not None and spec.data.flip)
 
     @torch.no_grad()
     def draw(self, latent: Tensor, labels: np.ndarray | None, batch_size: int = 256) -> np.ndarray:
@@ -111,47 +204,41 @@ class Generator:
         pieces = []
         for i in range(0, len(latent), batch_size):
             label = None if labels is None else torch.from_numpy(labels[i : i + batch_size]).to(self.device)
-            pieces.append(to_uint8(self.network(latent[i : i + batch_size].to(self.device), label)))
+            pieces.append(as_pixels(self.network(latent[i : i + batch_size].to(self.device), label)))
         return np.concatenate(pieces)
 
-    def _labels(self, n: int, seed: int, label) -> np.ndarray | None:
+    def labels_for(self, n: int, seed: int | Sequence[int], label: str | int | np.ndarray | None) -> np.ndarray | None:
+        """Labels of n images as `generate` takes them, int64 [n]; None when unconditional."""
         names = self.label_names
         if not names:
             if label is not None:
                 raise UserError("this generator was trained without labels: leave --label out")
             return None
         if label is None:
+            if not isinstance(seed, int):
+                return np.concatenate([self.labels_for(1, one, None) for one in seed])
             random = np.random.Generator(np.random.PCG64(seed))
             return random.choice(len(names), size=n, p=self.class_shares / self.class_shares.sum()).astype(np.int64)
         if isinstance(label, np.ndarray):
             return label.astype(np.int64)
+        if str(label) == EACH:
+            return np.arange(n) % len(names)
+        return np.full(n, self._index(label), dtype=np.int64)
+
+    def _one_label(self, label: str | int | None) -> str | int | None:
+        """The label of an image that is looked at from several sides: by default the most frequent one."""
+        if label == EACH:
+            raise UserError("--label each is for samples: name one class here")
+        return label if label is not None or not self.label_names else int(np.argmax(self.class_shares))
+
+    def _index(self, label: str | int) -> int:
+        names = self.label_names
         if str(label) in names:
-            index = names.index(str(label))
-        elif str(label).isdigit() and int(label) < len(names):
-            index = int(label)
-        else:
-            import difflib
+            return names.index(str(label))
+        if str(label).isdigit() and int(label) < len(names):
+            return int(label)
+        import difflib
 
-            near = difflib.get_close_matches(str(label), names, n=1)
-            hint = (
-                f"did you mean '{near[0]}'?" if near else f"it knows {', '.join(names[:12])}" + " …" * (len(names) > 12)
-            )
-            raise UserError(f"unknown label '{label}': {hint}")
-        return np.full(n, index, dtype=np.int64)
-
-
-def to_uint8(images: Tensor) -> np.ndarray:
-    """[N, C, H, W] in [-1, 1] to uint8 [N, H, W, C]; what lies outside is clipped."""
-    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-
-
-def slerp(a: Tensor, b: Tensor, n: int) -> Tensor:
-    """n points [n, Z] on the great circle from a (included) to b (left out), radii interpolated (Shoemake 1985)."""
-    t = torch.linspace(0, 1, n + 1)[:-1, None]
-    radius_a, radius_b = a.norm(), b.norm()
-    cosine = torch.clamp(torch.dot(a / radius_a, b / radius_b), -1, 1)
-    angle = torch.arccos(cosine)
-    if angle < 1e-4:
-        return a + t * (b - a)
-    direction = (torch.sin((1 - t) * angle) * a / radius_a + torch.sin(t * angle) * b / radius_b) / torch.sin(angle)
-    return direction * (radius_a + t * (radius_b - radius_a))
+        near = difflib.get_close_matches(str(label), names, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"it knows {', '.join(names[:12])}" + " …" * (len(names) > 12)
+        raise UserError(f"unknown label '{label}': {hint}")

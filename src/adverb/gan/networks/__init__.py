@@ -1,6 +1,7 @@
 """The networks of image GANs, and the one place that knows their names.
 
-Every generator: `forward(latent [N, Z], label [N] int64 or None) -> images [N, C, H, W]`, float32, in about [-1, 1].
+Every generator: `forward(latent [N, Z], label [N] int64 or None) -> images [N, C, H, W]`, float32, in about [-1, 1],
+RGBA with premultiplied alpha; `.latent_map() -> [F, Z]`, the linear map that a latent goes through first.
 Every discriminator: `forward(images, label or None) -> logits [N]`, float32, and `.features(images) -> [N, F]`.
 Label is None exactly when the networks have no classes.
 """

@@ -55,7 +55,7 @@ class LatentInput(nn.Module):
 
     def __init__(self, latent_size: int, classes: int):
         super().__init__()
-        self.classes = classes
+        self.classes, self.latent_size = classes, latent_size
         self.embedding = nn.Embedding(classes, latent_size) if classes else None
         if self.embedding is not None:
             nn.init.normal_(self.embedding.weight, std=LABEL_DEVIATION)

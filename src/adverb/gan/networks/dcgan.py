@@ -106,6 +106,14 @@ class DcganGenerator(nn.Module):
         _dcgan_init(self)
         self.to(memory_format=torch.channels_last)  # the layout that convolutions in bfloat16 want
 
+    def latent_map(self) -> Tensor:
+        """[C·h·w, Z], the linear map that a latent goes through first, with the normalisation behind it."""
+        weight, norm = self.project.weight[:, : self.input.latent_size], self.norms[0]
+        if isinstance(norm, nn.BatchNorm2d):  # of a trained network, one factor a channel
+            scale = norm.weight / (norm.running_var + norm.eps).sqrt()  # [C]
+            weight = weight * scale.repeat_interleave(len(weight) // len(scale))[:, None]
+        return weight
+
     def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
         x = self.project(self.input(latent, label)).unflatten(1, self.grid)  # [N, C·h·w] -> [N, C, h, w]
         x = relu(self.norms[0](x.contiguous(memory_format=torch.channels_last)))

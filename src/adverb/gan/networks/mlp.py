@@ -54,6 +54,10 @@ class MlpGenerator(nn.Module):
         leaky_init_(self.to_image.weight, leaky=False)  # pre-activations of variance 1 before the tanh, less the mean
         nn.init.zeros_(self.to_image.bias)
 
+    def latent_map(self) -> Tensor:
+        """[first hidden layer, Z], the linear map that a latent goes through first."""
+        return self.hidden.layers[0].weight[:, : self.input.latent_size]
+
     def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
         images = self.to_image(self.hidden(self.input(latent, label))).tanh()  # [N, C·H·W]
         return images.unflatten(1, self.image_shape).float()

@@ -220,6 +220,10 @@ class ResidualGenerator(nn.Module):
         self.stages = _stages(sizes, widths, blocks, expansion, group_width, zero_last=True)
         self.to_image = _pointwise(widths[-1], channels * patch**2, bias=True)
 
+    def latent_map(self) -> Tensor:
+        """[h·w·C, Z], the linear map that a latent goes through first."""
+        return self.start.weight[:, : self.input.latent_size]
+
     def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
         x = self.start(self.input(latent, label)).unflatten(1, self.grid)  # [N, h, w, C]
         for stage in self.stages:
