@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -96,11 +97,48 @@ def test_generate_is_the_same_for_the_same_seed(adverb, trained, tmp_path):
         (("--label", "12"), "unknown label '12'"),
         (("--truncation", "0"), "truncation=0"),
         (("--out", "x.jpeg"), "expected a folder, a .png"),
+        (("--seed", "3,x"), "--seed 3,x: expected a number"),
+        (("--directions", "101"), "from 1 to 100"),
+        (("--directions", "2", "-n", "3"), "exclude each other"),
+        (("--like", "nowhere.png"), "can't read nowhere.png"),
     ],
 )
 def test_generate_explains_what_it_cannot_do(adverb, trained, words, message):
     wrong = adverb("generate", trained, *words)
     assert wrong.returncode == 2 and message in wrong.stderr and "Traceback" not in wrong.stderr
+
+
+def test_generate_shows_what_a_generator_knows(adverb, trained, tmp_path):
+    for words, size in (
+        (("--directions", "4", "--out", "directions.png"), (7, 4)),
+        (("--label", "each", "-n", "30", "--truncation", "0.7", "--out", "classes.png"), (10, 3)),
+        (("--seed", "3,17,29", "--out", "three.png"), (2, 2)),
+    ):
+        done = adverb("generate", trained, *words)
+        assert done.returncode == 0, done.stderr
+        assert Image.open(tmp_path / words[-1]).size == tuple(66 * cells + 2 for cells in size)
+    from sklearn.datasets import load_digits
+
+    Image.fromarray(np.uint8(load_digits().images[0] * 15)).resize((40, 40)).save(tmp_path / "photo.png")
+    done = adverb("generate", trained, "--like", "photo.png", "-n", "2", "--out", "like")
+    assert done.returncode == 0 and "nearest: distance 0." in done.stdout, done.stdout + done.stderr
+    assert sorted(path.name for path in (tmp_path / "like").iterdir()) == [
+        *(f"0000{i}.png" for i in range(3)),
+        "grid.png",
+    ]
+    assert np.asarray(Image.open(tmp_path / "like" / "00000.png")).shape == (8, 8)  # as training would see it
+
+
+def test_generate_shows_the_nearest_training_images(adverb, trained, tmp_path):
+    done = adverb("generate", trained, "--neighbours", "3", "-n", "5", "--out", "near.png")
+    assert done.returncode == 0 and "in the median" in done.stdout and "random-weight" in done.stdout, done.stderr
+    assert Image.open(tmp_path / "near.png").width == 4 * 66 + 2
+    moved = tmp_path / "moved"
+    shutil.copytree(trained / "best", moved / "best")
+    (moved / "recipe.yaml").write_text((trained / "recipe.yaml").read_text().replace("path: digits", "path: gone"))
+    wrong = adverb("generate", moved, "--neighbours", "3")
+    assert wrong.returncode == 2 and "gone" in wrong.stderr and "--data" in wrong.stderr
+    assert adverb("generate", moved, "--neighbours", "3", "--data", "digits", "--out", "x.png").returncode == 0
 
 
 def test_evaluate_prints_and_writes_the_floor_beside(adverb, trained, tmp_path):

@@ -19,7 +19,6 @@ from adverb.objectives.base import Draw
 from adverb.objectives.gan import Gan, ramp
 from adverb.pipelines import load
 from adverb.pipelines.generator import Generator
-from adverb.pipelines.latents import slerp
 
 CPU = Context(torch.device("cpu"))
 
@@ -130,21 +129,12 @@ def test_a_saved_generator_draws_the_same(tmp_path):
     assert np.array_equal(model.generate(3, seed=2, label="7"), model.generate(3, seed=2, label=7))
 
 
-def test_truncation_stays_within_its_bound_and_one_changes_nothing():
-    model = gan()._pipeline(gan().networks)
-    assert model.latents(100, 0, 0.5).abs().max() <= 1.0
-    assert torch.equal(model.latents(100, 0), model.latents(100, 0, 1.0))
-    assert model.latents(4000, 0, 0.5).std() < 0.7
-
-
-def test_a_walk_closes_and_keeps_to_the_sphere():
-    a, b = torch.randn(2, 64, generator=torch.Generator().manual_seed(0))
-    path = slerp(a, b, 8)
-    torch.testing.assert_close(path[0], a)
-    low, high = sorted((a.norm(), b.norm()))
-    assert (path.norm(dim=1) > low - 1e-3).all() and (path.norm(dim=1) < high + 1e-3).all()
-    walk = gan()._pipeline(gan().networks).interpolate(3, 5, seed=1)
-    assert walk.shape == (15, 8, 8, 1)
+def test_transparent_images_are_seen_with_premultiplied_alpha():
+    objective = gan()
+    images = torch.tensor([[200, 100, 50, 0], [200, 100, 50, 51]], dtype=torch.uint8).reshape(2, 1, 1, 4)
+    real, _ = objective.real_images((images, None), draw(2))
+    torch.testing.assert_close(real[1].flatten(), torch.tensor([40, 20, 10, 51]) / 127.5 - 1)
+    assert (real[0] == -1).all()  # what is not seen is not learned
 
 
 def test_it_learns_to_draw_digits():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from adverb.data.grid import GAP, PAPER, as_pixels, make_grid, save_gif, save_grid
+from adverb.data.grid import GAP, PAPER, as_pixels, make_grid, save_gif, save_grid, save_mp4
 from adverb.data.images import load_images
 from adverb.data.inspect import contact_sheet, inspect_images
 from adverb.errors import UserError
+from adverb.metrics.images import as_float
 
 
 def test_networks_outputs_become_pixels():
@@ -76,6 +78,30 @@ def test_gif_frames(tmp_path):
         assert gif.n_frames == 3 and gif.info["loop"] == 0 and gif.info["duration"] == 200
         gif.seek(2)
         assert gif.info["duration"] == 1000 and gif.convert("RGB").getpixel((10, 10)) == (255, 255, 255)
+
+
+def test_mp4_frames(tmp_path, monkeypatch):
+    frames = (np.full((1, 15, 21, 3), value, dtype=np.uint8) for value in (0, 100, 200))
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(UserError, match="pip install av"):
+        save_mp4(frames, tmp_path / "a.mp4")
+    monkeypatch.undo()
+    av = pytest.importorskip("av")
+    with av.open(save_mp4(frames, tmp_path / "a.mp4", scale=1, rate=25)) as file:
+        shown = [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
+    assert [frame.shape for frame in shown] == [(20, 26, 3)] * 3  # 19×25, and H.264 takes even sides
+    assert np.allclose([frame[8, 12].mean() for frame in shown], (0, 100, 200), atol=6)
+    assert os.listdir(tmp_path) == ["a.mp4"]
+
+
+def test_a_networks_rgba_leaves_with_straight_colours():
+    straight = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (3, 8, 8, 4), dtype=np.uint8)
+    straight[0, :, :4, 3], straight[1, :, :, 3] = 0, 1
+    back = as_pixels(as_float(straight))  # as_float is what a network is shown
+    seen = straight[..., 3] > 0
+    assert np.array_equal(back[seen], straight[seen]) and (back[~seen] == 0).all()
+    brighter = torch.tensor([0.5, 0.0, -1.0, 0.0]).reshape(1, 4, 1, 1)  # more colour than opacity
+    assert as_pixels(brighter).ravel().tolist() == [255, 254, 0, 128]
 
 
 def test_a_path_that_cannot_be_written(tmp_path):

@@ -13,8 +13,8 @@ READERS = ("bert", "adverb-modern", "adverb-gpt", "adverb-lstm")  # `model_type`
 def load(model: str | Path):
     """The model in a run folder, a saved folder, or on a hub, as an object with the verbs that make sense for it.
 
-    A generator: `.generate`, `.interpolate`. A reader: `.fill_mask`, `.embed`. Raises UserError where nothing can be
-    opened.
+    A generator: `.generate`, `.interpolate`, `.directions`, `.traverse`, `.project`, `.neighbours`. A reader:
+    `.fill_mask`, `.embed`. Raises UserError where nothing can be opened.
     """
     folder = model_folder(model)
     try:

@@ -55,7 +55,7 @@ def draw_to(
     if not isinstance(model, Generator):
         raise UserError("this model reads, it does not draw: use adverb predict")
     if out.suffix not in ("", ".png", *RATES):
-        raise UserError(f"--out {out}: expected a folder, or a .png, .gif or .mp4 file")
+        raise UserError(f"--out {out}: expected a folder, a .png, a .gif or a .mp4 file")
     several, moving = not isinstance(seed, int), out.suffix in RATES
     asked = {"--directions": directions, "--like": like, "--neighbours": neighbours, "an animation": moving, "-n": n,
              "several seeds": several, "--label each": label == EACH, "--truncation": truncation != 1}  # fmt: skip
