@@ -63,7 +63,8 @@ def test_several_seeds_are_the_first_image_of_each():
 def test_a_walk_is_closed_even_and_on_the_sphere():
     points = normal(3, 16, 0)
     path = closed_walk(points, 10)
-    assert path.shape == (30, 16) and torch.equal(path[::10], points)
+    assert path.shape == (30, 16)
+    torch.testing.assert_close(path[::10], points)
     unit = path / path.norm(dim=1, keepdim=True)
     angles = torch.arccos((unit * unit.roll(-1, 0)).sum(1).clamp(-1, 1)).reshape(3, 10)  # the last leads to the first
     torch.testing.assert_close(angles, angles[:, :1].expand(-1, 10), rtol=1e-3, atol=1e-4)
@@ -175,7 +176,7 @@ def test_a_file_is_prepared_as_for_training(tmp_path):
 def test_a_copy_is_at_distance_0_and_named():
     data = load_images("digits")
     near = find_neighbours(data.images[[7, 500]], data, 3)
-    assert near.distances[:, 0].tolist() == [0, 0] and (near.distances[:, 1] > 0.1).all()
+    assert (near.distances[:, 0] < 1e-4).all() and (near.distances[:, 1] > 0.1).all()  # the same but for rounding
     assert [names[0] for names in near.names] == ["row 7", "row 500"]
     assert np.array_equal(near.images[:, 0], data.images[[7, 500]])
     strangers = np.random.Generator(np.random.PCG64(0)).integers(0, 255, (5, 8, 8, 1), dtype=np.uint8)
@@ -189,7 +190,7 @@ def test_a_mirrored_copy_is_found_where_training_mirrors():
     turned = np.ascontiguousarray(data.images[[20]][:, :, ::-1])
     assert find_neighbours(turned, data, 4).distances[0, 0] > 0.1
     near = find_neighbours(turned, data, 4, mirrored=True)
-    assert near.distances[0, 0] == 0 and near.names[0][0] == "row 20" and len(set(near.names[0])) == 4
+    assert near.distances[0, 0] < 1e-4 and near.names[0][0] == "row 20" and len(set(near.names[0])) == 4
     assert np.array_equal(near.images[0, 0], turned[0])
     assert (np.diff(near.distances) >= 0).all()
 

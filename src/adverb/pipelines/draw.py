@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from adverb.data.grid import save_gif, save_grid, save_images, save_mp4
 from adverb.errors import UserError
 from adverb.pipelines.generator import EACH, STEPS, Generator
+
+if TYPE_CHECKING:
+    from adverb.pipelines.projection import Projection
 
 SAMPLES = 64
 WALKS = 16  # cells of an animation, each on a walk of its own
@@ -86,7 +89,7 @@ def draw_to(
         return _draw_neighbours(model, out, samples, neighbours, data, say)
     classes = len(model.label_names)
     if label == EACH:
-        return _save(model.generate(n or max(SAMPLES, 8 * classes), seed=seed, **options), out, columns=classes)
+        return _save(model.generate(n or 8 * classes, seed=seed, **options), out, columns=classes)
     images = model.generate(n or SAMPLES, seed=seed, **options)
     return _save(images, out, columns=math.ceil(math.sqrt(len(images))))
 
@@ -144,7 +147,7 @@ def _draw_neighbours(
     return grid if out.suffix else [*grid, save_images(samples, out)]
 
 
-def _projected(model: Generator, found) -> str:
+def _projected(model: Generator, found: Projection) -> str:
     words = (
         f"nearest: distance {found.distances[0]:.3f} (0: the same; 1: a random sample), "
         f"{found.errors[0]:.1f} of 255 levels off (root mean square)"

@@ -88,7 +88,7 @@ def read_image(image: str | Path | np.ndarray, size: tuple[int, int], channels: 
             raise UserError(f"the image is {got[0]} {got[1]}, this generator draws uint8 {wanted}")
         return image
     try:
-        return decode(Path(image), size, channels)
+        return np.array(decode(Path(image), size, channels))  # writable
     except Unreadable as error:
         raise UserError(f"can't read {image}: {error}") from None
 
@@ -108,6 +108,7 @@ class Distance:
         self.scales = (1.0, 1.0)
 
     def parts(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        images = as_shown(images)
         pixels = (images - self.target).square().flatten(1).mean(1)
         return pixels, (self.features(images) - self.target_features).square().mean(1)
 
@@ -124,6 +125,14 @@ class Distance:
         parts = torch.cat(parts, dim=1)  # [2, N]
         self.scales = tuple(parts.mean(1).clamp(min=1e-12).tolist())
         return (parts / torch.tensor(self.scales)[:, None]).mean(0)
+
+
+def as_shown(images: Tensor) -> Tensor:
+    """Clipped to what a file can hold; gradients pass as if not, so that what is too bright can be made darker."""
+    shown = images.clamp(-1, 1)
+    if images.shape[1] == 4:  # premultiplied: no colour is above its opacity
+        shown = torch.cat([shown[:, :3].minimum(shown[:, 3:]), shown[:, 3:]], dim=1)
+    return images + (shown - images).detach()
 
 
 def blended(model: Generator, latents: Tensor, classes: Tensor | None) -> Tensor:
