@@ -185,13 +185,14 @@ def _untouched(*networks: nn.Module) -> Iterator[None]:
 
 
 def _some(data: ImageSet, rows: np.ndarray, labelled: bool, device: torch.device) -> tuple[Tensor, Tensor | None]:
-    """uint8 [N, C, H, W] and int64 [N]: a quarter of the memory that floats would keep for the whole run."""
+    """uint8 [N, H, W, C] and int64 [N]: a quarter of the memory that floats would keep for the whole run."""
     label = torch.from_numpy(data.labels[rows]).to(device) if labelled else None
-    return torch.from_numpy(data.batch(rows)).permute(0, 3, 1, 2).to(device), label
+    return torch.from_numpy(data.batch(rows)).to(device), label
 
 
 def _floats(images: Tensor) -> Tensor:
-    return (images.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+    """As training shows them: float32 [N, C, H, W] in [-1, 1], RGBA with premultiplied alpha."""
+    return as_float(images).contiguous(memory_format=torch.channels_last)
 
 
 def _above(real: Tensor, fake: Tensor) -> Tensor:
