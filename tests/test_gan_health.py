@@ -170,17 +170,26 @@ def test_only_healing_keeps_a_checkpoint_to_go_back_to(often, tmp_path):
 def test_on_the_command_line_a_finding_is_said_written_and_reported(adverb, tmp_path):
     strong = [f"{key}={value}" for key, value in STRONG.items()]
     done = adverb(
-        "train", "mlp-gan", *strong, "train.steps=400", "evaluate.features=random", "--out", "watched", timeout=900
+        "train",
+        "mlp-gan",
+        *strong,
+        "train.steps=400",
+        "train.evaluations=1",
+        "evaluate.features=random",
+        "--out",
+        "watched",
+        timeout=900,
+        COLUMNS="300",
     )
     assert done.returncode == 0, done.stderr
-    said = re.search(r"step (\d+)  (saturating|vanishing): .*health\.mode=heal would try\s+loss\.name", done.stdout)
+    said = re.search(r"step (\d+)  (saturating|vanishing): .*health\.mode=heal would try loss\.name", done.stdout)
     assert said and said[1] == "300", done.stdout
     rows = [row for row in Run(tmp_path / "watched").metrics() if "health/word" in row]
     assert [row["step"] for row in rows] == [100, 200, 300, 400] and rows[2]["health/word"] == said[2]
     page = (tmp_path / "watched" / "report.html").read_text(encoding="utf-8")
     assert "<h2>Health</h2>" in page and said[2].capitalize() + " at the last look" in page
 
-    stopped = adverb("train", "mlp-gan", *strong, "train.steps=900", "health.mode=stop",
-                     "evaluate.features=random", "--out", "stopped", timeout=900)  # fmt: skip
+    stopped = adverb("train", "mlp-gan", *strong, "train.steps=900", "train.evaluations=1", "health.mode=stop",
+                     "evaluate.features=random", "--out", "stopped", timeout=900, COLUMNS="300")  # fmt: skip
     assert stopped.returncode == 1 and f"stopped: {said[2]}" in stopped.stdout
     assert Run(tmp_path / "stopped").metrics()[-1]["step"] == 300 and (tmp_path / "stopped" / "model").is_dir()

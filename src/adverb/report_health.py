@@ -21,6 +21,7 @@ CHARTS = (
     ("augmented, p", ("p",), ""),
     ("variety, 1 as the data", ("variety",), "<"),
     ("coverage of the data", ("coverage",), ""),
+    ("coverage over its best", ("coverage_share",), "<"),
     ("distance, 1 as the data", ("distance",), ""),
     ("missing classes", ("missing",), ">"),
     ("copies of training images", ("copies",), ">"),

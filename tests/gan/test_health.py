@@ -60,6 +60,16 @@ def test_the_worst_finding_is_the_word():
     assert judged(3, variety=0.1, gap=math.nan)[-1] == "diverging"
 
 
+def test_coverage_that_is_lost_is_a_collapse_and_coverage_that_never_was_is_not():
+    def words(*coverages: float) -> list[str]:
+        health = Health()
+        return [health.judge({**FINE, "coverage": coverage}) for coverage in coverages]
+
+    assert words(0.6, 0.95, 0.4, 0.3, 0.1)[-1] == "collapsing"
+    assert set(words(0.6, 0.95, 0.6, 0.5, 0.6)) == {"healthy"}
+    assert set(words(0.0, 0.25, 0.05, 0.02, 0.01)) == {"healthy"}  # early samples come and go
+
+
 def test_the_share_is_of_the_largest_early_gradient():
     health, signals = Health(), {}
     for gradient in (1.0, 4.0, 2.0, 1.0):

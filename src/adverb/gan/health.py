@@ -14,6 +14,7 @@ from adverb.gan.augment import MOST
 EVERY = 100  # steps between two looks
 WORDS = ("healthy", "diverging", "vanishing", "saturating", "collapsing", "memorising", "overfitting")
 IN_A_ROW = 3  # looks that must agree before a finding counts
+COVERED = 0.3  # coverage from which on losing half of it means something
 AVERAGED = 0.75  # what an average over looks keeps of itself
 
 THRESHOLDS = {
@@ -23,6 +24,7 @@ THRESHOLDS = {
     "gradient_share": 0.01,
     "undecided": 0.01,
     "variety": 0.3,
+    "coverage_share": 0.5,
     "missing": 0.25,
     "copies": 0.1,
     "overfitting": 0.7,
@@ -46,6 +48,7 @@ class Health:
 
     word: str = "healthy"
     early_gradient: float = 0.0  # the largest of the first looks
+    best_coverage: float = 0.0
     looks: int = 0  # since the start, or since a remedy
     memory: float = 0.0  # averages over looks, of the logits' difference between training and held-out images,
     noise: float = 0.0  # of its standard error,
@@ -81,6 +84,9 @@ class Health:
             self._average(signals)
             signals["overfitting"] = self.overfitting
         signals["gradient_share"] = gradient / self.early_gradient if self.early_gradient else math.nan
+        self.best_coverage = max(self.best_coverage, signals.get("coverage", 0.0))
+        if "coverage" in signals and self.best_coverage >= COVERED:
+            signals["coverage_share"] = signals["coverage"] / self.best_coverage
         shown = findings(signals, broken)
         self.in_a_row = {name: self.in_a_row.get(name, 0) + 1 for name in shown}
         long_enough = [name for name, looks in self.in_a_row.items() if looks >= (1 if broken else IN_A_ROW)]
@@ -120,7 +126,7 @@ def findings(signals: dict[str, float], broken: bool = False) -> list[str]:
         "diverging": broken or not finite or above("overshoot"),
         "vanishing": above("distance") and (below("gradient") or below("gradient_share")),
         "saturating": below("undecided"),
-        "collapsing": below("variety") or above("missing"),
+        "collapsing": below("variety") or below("coverage_share") or above("missing"),
         "memorising": copies,
         # as long as adaptive augmentation has room, it is the answer to overfitting
         "overfitting": above("overfitting") and signals.get("p", MOST) >= MOST,
