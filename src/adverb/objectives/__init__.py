@@ -13,6 +13,10 @@ def build(recipe: Recipe, context, console) -> Objective:
             from adverb.objectives.gan import Gan
 
             return Gan(recipe, context, console)
+        case "vae":
+            from adverb.objectives.vae import Vae
+
+            return Vae(recipe, context, console)
         case "pretrain" if recipe.model.architecture in ("gpt", "lstm"):
             from adverb.objectives.causal import Causal
 

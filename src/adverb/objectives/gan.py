@@ -105,11 +105,8 @@ class Gan(ImageObjective):
 
     def schedule(self, progress: float, step: int) -> None:
         recipe, done = self.recipe, self.burnt_in(progress)
-        lr, beta2 = ramp(recipe.optim.lr, done), ramp(recipe.optim.beta2, done)
         for name, optimizer in self.optimizers.items():
-            ratio = recipe.optim.discriminator_lr_ratio if name == "discriminator" else 1.0
-            for group in optimizer.param_groups:
-                group["lr"], group["betas"] = lr * ratio, (recipe.optim.beta1, beta2)
+            self.set_adam(optimizer, done, recipe.optim.discriminator_lr_ratio if name == "discriminator" else 1.0)
         # lazy regularisation (Karras et al. 2020, §3.1): the same push on average for a fraction of the cost
         strength = 0.0 if step % recipe.loss.lazy else float(recipe.loss.lazy)
         self.r1, self.r2 = strength * ramp(recipe.loss.r1, done), strength * ramp(recipe.loss.r2, done)

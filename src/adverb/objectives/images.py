@@ -77,6 +77,12 @@ class ImageObjective(Objective):
         """How far the ramps are, in [0, 1]."""
         return min(1.0, progress / self.recipe.train.burn_in) if self.recipe.train.burn_in else 1.0
 
+    def set_adam(self, optimizer: torch.optim.Optimizer, done: float, lr_ratio: float = 1.0) -> None:
+        """Learning rate and second moment of `optim`, with the ramps as far as `done`."""
+        spec = self.recipe.optim
+        for group in optimizer.param_groups:
+            group["lr"], group["betas"] = lr_ratio * ramp(spec.lr, done), (spec.beta1, ramp(spec.beta2, done))
+
     def average_decay(self, progress: float, step: int) -> float:
         half_life = 1000 * ramp(self.recipe.average.half_life, self.burnt_in(progress))
         return 0.5 ** (self.recipe.train.batch_size / half_life) if half_life > 0 else 0.0

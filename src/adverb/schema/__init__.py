@@ -9,11 +9,13 @@ from adverb.schema.base import AdamWSpec, Ramp, Recipe, Section, Train
 from adverb.schema.gan import GanRecipe
 from adverb.schema.tasks import AnswerRecipe, ClassifyRecipe, EmbedRecipe, TagRecipe
 from adverb.schema.text import ElectraRecipe, PretrainRecipe, TokenizerRecipe
+from adverb.schema.vae import VaeRecipe
 
 __all__ = ["OBJECTIVES", "AdamWSpec", "Ramp", "Recipe", "Section", "Train"]
 
 OBJECTIVES: dict[str, type[Recipe | TokenizerRecipe]] = {
     "gan": GanRecipe,
+    "vae": VaeRecipe,
     "pretrain": PretrainRecipe,
     "electra": ElectraRecipe,
     "tokenizer": TokenizerRecipe,
