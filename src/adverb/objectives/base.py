@@ -82,7 +82,7 @@ class Look:
     """What an objective saw when it looked at its own training, between two steps.
 
     word: how the run is, shown beside the progress.
-    row: what was measured and decided, for metrics.jsonl: numbers, and words too.
+    row: what was measured and decided, for metrics.jsonl, under `health/`: numbers, and words too.
     line: what has changed, for a person; it stays on the screen.
     then: "stop" ends the run, with a checkpoint. "go back" puts weights and optimisers back to the last checkpoint
         that was `Objective.sound`, and goes on from there in the present step.
