@@ -94,10 +94,9 @@ def logits_of(model: torch.nn.Module, rows: list[dict[str, Any]], collator: Any)
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]["input_ids"]))
     for start in range(0, len(order), 16):
         part = order[start : start + 16]
-        output = model(**collator([rows[i] for i in part]))
-        output.pop("loss", None)
+        outputs = model(**collator([rows[i] for i in part])).to_tuple()
         for place, i in enumerate(part):
-            found[i] = [value[place].numpy() for value in output.values()]
+            found[i] = [output[place].numpy() for output in outputs]
     return found
 
 
