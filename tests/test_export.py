@@ -22,6 +22,7 @@ from adverb.errors import UserError
 from adverb.export import compare, export, samples
 from adverb.gan.networks import build
 from adverb.pipelines import load
+from adverb.pipelines.draw import draw_to
 from adverb.pipelines.generator import Generator
 from adverb.pipelines.normal import normal
 
@@ -202,6 +203,9 @@ def test_a_generator_draws_the_same_images(tmp_path, network, classes):
         assert not np.array_equal(exported.generate(4, label="b"), exported.generate(4, label="c"))
         with pytest.raises(UserError, match="unknown label 'd'"):
             exported.generate(1, label="d")
+    assert draw_to(exported, tmp_path / "grid.png", n=4)[0].stat().st_size > 100
+    with pytest.raises(UserError, match="an export draws samples only"):
+        draw_to(exported, tmp_path / "walk.gif", n=4)
     with pytest.raises(UserError, match="int8 is for models that read"):
         export(str(tmp_path / "model"), "onnx-int8", tmp_path / "small", console=QUIET)
 

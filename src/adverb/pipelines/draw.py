@@ -11,9 +11,11 @@ import numpy as np
 
 from adverb.data.grid import save_gif, save_grid, save_images, save_mp4
 from adverb.errors import UserError
-from adverb.pipelines.generator import EACH, STEPS, Generator
+from adverb.pipelines.labels import EACH
 
 if TYPE_CHECKING:
+    from adverb.pipelines.generator import Generator
+    from adverb.pipelines.onnx_generator import OnnxGenerator
     from adverb.pipelines.projection import Projection
 
 SAMPLES = 64
@@ -32,7 +34,7 @@ EXCLUSIVE = {
 
 
 def draw_to(
-    model: Generator,
+    model: Generator | OnnxGenerator,
     out: Path,
     *,
     n: int | None = None,
@@ -55,7 +57,7 @@ def draw_to(
     say: is told what was measured.
     Raises UserError for another kind of file, and for wishes that exclude each other.
     """
-    if not isinstance(model, Generator):
+    if not hasattr(model, "generate"):
         raise UserError("this model reads, it does not draw: use adverb predict")
     if out.suffix not in ("", ".png", *RATES):
         raise UserError(f"--out {out}: expected a folder, a .png, a .gif or a .mp4 file")
@@ -70,6 +72,9 @@ def draw_to(
         raise UserError("--data says where the training images are, for --neighbours")
     if moving and like is not None and directions is None:
         raise UserError(f"--like writes a folder or a .png; with --directions it can move in {out}")
+
+    if (moving or directions or like or neighbours) and not hasattr(model, "interpolate"):
+        raise UserError("an export draws samples only: for more, use the model that it was made from")
 
     options: dict[str, Any] = dict(label=label, truncation=truncation)
     if like is not None:
@@ -123,6 +128,8 @@ def _walks(
 
 def _draw_directions(model: Generator, out: Path, n: int, **options: Any) -> list[Path]:
     """A row a direction; or an animation with a cell for each, to and fro."""
+    from adverb.pipelines.generator import STEPS
+
     vectors = model.directions(n)
     if out.suffix not in RATES:
         images = model.traverse(vectors, STEPS, **options)  # [n, steps, H, W, C]

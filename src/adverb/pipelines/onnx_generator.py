@@ -13,7 +13,7 @@ import numpy as np
 from adverb.data.grid import as_pixels
 from adverb.errors import UserError
 from adverb.pipelines import EXPORT
-from adverb.pipelines.labels import labels_for
+from adverb.pipelines.labels import EACH, labels_for
 from adverb.pipelines.normal import normal
 from adverb.pipelines.onnx_session import GRAPH, Session
 
@@ -58,7 +58,10 @@ class OnnxGenerator:
             raise UserError("an export draws without truncation: leave it out, or use the model it was made from")
         n = n if isinstance(seed, int) else len(seed)
         labels = labels_for(self.label_names, self.class_shares, n, seed, label)
-        images = self.draw(self.latents(n, seed), labels)
+        latents = self.latents(n, seed)
+        if isinstance(label, str) and label == EACH:
+            latents = np.repeat(latents, len(self.label_names), axis=0)[:n]
+        images = self.draw(latents, labels)
         return (images, labels) if with_labels else images
 
     def draw(self, latents: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
