@@ -91,6 +91,10 @@ def generate(
         str | None,
         typer.Option(help="a class name or index; `each`: a class a column; default: as in the data"),
     ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CAPTION", help='what to draw, such as "a red heart"; several: a row each'),
+    ] = None,
     truncation: Annotated[float, typer.Option(help="below 1: more typical, less varied")] = 1.0,
     directions: Annotated[int | None, typer.Option(min=1, help="move one image along so many directions")] = None,
     like: Annotated[Path | None, typer.Option(help="search for the images nearest to this file")] = None,
@@ -113,7 +117,7 @@ def generate(
     except ValueError:
         raise UserError(f"--seed {seed}: expected a number from 0, or several with commas") from None
     options = dict(n=n, seed=seeds if len(seeds) > 1 else seeds[0], label=label, truncation=truncation)
-    asked = dict(directions=directions, like=like, neighbours=neighbours, data=data)
+    asked = dict(text=text or [], directions=directions, like=like, neighbours=neighbours, data=data)
     for path in draw_to(load(model), out, **options, **asked, say=lambda words: console.print(words, highlight=False)):
         console.print(f"[cyan]{path}[/]", highlight=False)
 
@@ -178,25 +182,15 @@ def compare(
     side_by_side(runs, out, console)
 
 
-@app.command(no_args_is_help=True)
-def export(
-    model: Annotated[str, typer.Argument(help="a run folder, a saved model, or a hub name")],
-    to: Annotated[str, typer.Option(help="hf, onnx or onnx-int8")],
-    out: Annotated[Path, typer.Option(help="the new folder")],
-    data: Annotated[str | None, typer.Option(help="a file of texts to compare by; default: those of the run")] = None,
-):
-    """Write a model as others read it, or so that it answers fast and without torch; say how far it is from itself."""
-    from adverb.export import export as write
-
-    write(model, to, out, data=data, console=console)
-
-
 @app.command(hidden=True)
-def demo(minutes: Annotated[float, typer.Option(help="training time")] = 3.0):
-    """The main jobs, offline: a GAN learns to draw digits, a BERT what praise is."""
-    from adverb.demo import run_demo
+def demo(
+    minutes: Annotated[float, typer.Option(help="training time of the GAN")] = 3.0,
+    text: Annotated[list[str] | None, typer.Option(metavar="CAPTION", help="what to draw at the end")] = None,
+):
+    """The main jobs, offline: a GAN learns to draw digits, a BERT what praise is, and both to draw what they read."""
+    from adverb.demo import CAPTIONS, run_demo
 
-    run_demo(console, minutes)
+    run_demo(console, minutes, text or CAPTIONS)
 
 
 def main() -> None:

@@ -1,10 +1,13 @@
-"""`make demo`: both families on real data that needs no download, in a few minutes."""
+"""`make demo`: both families, alone and together, on real data that needs no download, in a few minutes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
+from rich.markup import escape
 
 from adverb import training
 from adverb.pipelines import load
@@ -14,11 +17,14 @@ QUESTIONS = (
     "It broke on the second day and nobody answers my letters.",
     "I expected little and could not put it down.",
 )
+# wordings that training does not see: see UNSEEN_DIGIT_WORDINGS in adverb.data.captions
+CAPTIONS = ("a seven, written by hand", "please write a three", "the number that comes after four")
+SHADES = " ░▒▓█"
 
 
-def run_demo(console: Console, minutes: float) -> None:
-    if make(console, minutes):
-        read(console)
+def run_demo(console: Console, minutes: float, captions: Sequence[str] = CAPTIONS) -> None:
+    if make(console, minutes) and read(console):
+        draw_text(console, captions)
 
 
 def make(console: Console, minutes: float) -> bool:
@@ -41,15 +47,43 @@ def make(console: Console, minutes: float) -> bool:
     return True
 
 
-def read(console: Console) -> None:
-    """A classifier of sentiment from the shipped reviews, which then answers QUESTIONS."""
+def read(console: Console) -> bool:
+    """A classifier of sentiment from the shipped reviews, which then answers QUESTIONS. Returns whether it ended."""
     from adverb.pipelines.predict import predict
 
     console.print("[bold]BERTs read.[/] A classifier learns what praise is from 236 short reviews.", highlight=False)
     small = {"train.epochs": 10, "train.batch_size": 16, "optim.lr": 5e-5}
     run, ended = training.start("classify", small, data="reviews", console=console)
     if ended != "done":
-        return
+        return False
     console.print("\nWhat it says of texts that it has never seen:")
     predict(str(run.path), QUESTIONS, console=console)
-    console.print(f'\nAsk it yourself:  [bold]adverb predict {run.path} "What a day!"[/]', highlight=False)
+    console.print(f'\nAsk it yourself:  [bold]adverb predict {run.path} "What a day!"[/]\n', highlight=False)
+    return True
+
+
+def draw_text(console: Console, captions: Sequence[str] = CAPTIONS) -> None:
+    """A generator that draws what a BERT reads: the digits again, with captions; then these, in the terminal too."""
+    from adverb.pipelines.draw import draw_to
+
+    console.print("[bold]Together:[/] a BERT reads a caption, a generator draws it.", highlight=False)
+    short = {"train.minutes": 1, "train.evaluations": 2}
+    run, ended = training.start("text-to-image", short, data="digits", console=console)
+    if ended != "done":
+        return
+    model = load(run.path)
+    images = model.generate(4, text=captions, seed=1).reshape(len(captions), 4, *model.config["image_size"])
+    for caption, row in zip(captions, images, strict=True):
+        console.print(f"\n[italic]{escape(caption)}[/]", highlight=False)
+        console.print(in_shades(np.concatenate(list(row), axis=1)), markup=False, highlight=False)
+    grid, *_ = draw_to(model, run.path / "captions.png", text=captions, seed=1)
+    console.print(f"  [cyan]{grid}[/]  [dim]the same, and more of each[/]", highlight=False)
+    console.print(
+        f'\nYour caption:  [bold]adverb generate {run.path} --text "the number after six"[/]', highlight=False
+    )
+
+
+def in_shades(pixels: np.ndarray) -> str:
+    """Grey levels, uint8 [H, W], as H lines of 2 W characters, which are about as wide as high."""
+    levels = np.rint(pixels / 255 * (len(SHADES) - 1)).astype(int)
+    return "\n".join("".join(2 * SHADES[level] for level in row) for row in levels)

@@ -150,6 +150,15 @@ def test_the_report_of_a_messy_folder(folder, tmp_path):
     assert "[red]1" in printed(root)  # a name is no markup
 
 
+def test_a_row_may_share_its_caption():
+    images = np.zeros((6, 32, 32, 1), np.uint8)
+    long = "a caption that is wider than one image"
+    shared, cut = make_grid(images, 3, 2, [long, "b"]), make_grid(images, 3, 2, [long, "", "", "b", "", ""])
+    assert shared.size == cut.size
+    right = np.s_[GAP + 64 + 2 : GAP + 64 + 14, 80:]  # of the first row's line, beyond its first image
+    assert (np.asarray(shared)[right] < 100).any() and (np.asarray(cut)[right] == PAPER[0]).all()
+
+
 def test_captions_in_the_report_and_on_the_sheet(folder, tmp_path):
     root = folder(4)
     (root / "metadata.csv").write_text("file_name,text\n" + "".join(f"000{i}.png,the digit [b]{i}\n" for i in range(4)))

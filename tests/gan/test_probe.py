@@ -59,7 +59,7 @@ class Remembers(nn.Module):
 
 @pytest.fixture(scope="module")
 def probe() -> Probe:
-    return Probe(TRAIN, HELD_OUT, conditional=False, device=CPU)
+    return Probe(TRAIN, HELD_OUT, label_of=lambda data, rows: None, device=CPU)
 
 
 def look(probe, images, discriminator=None, loss="non-saturating", augment=lambda x: x):
@@ -152,7 +152,7 @@ def test_a_look_changes_nothing_and_sees_the_same_twice(options):
     torch.manual_seed(0)
     networks = build(image_size=(8, 8), channels=1, latent_size=8, classes=10, **options)
     before = [{k: v.clone() for k, v in n.state_dict().items()} for n in networks]
-    probe = Probe(TRAIN, HELD_OUT, conditional=True, device=CPU)
+    probe = Probe(TRAIN, HELD_OUT, label_of=lambda data, rows: torch.from_numpy(data.labels[rows]), device=CPU)
     latent = torch.randn(SAMPLES, 8)
     seen = [probe(*networks, LOSSES["rpgan"], latent, lambda x: x) for _ in range(2)]
     assert seen[0] == seen[1]
@@ -170,6 +170,6 @@ def test_a_twentieth_is_set_aside(n, held_out):
 
 def test_a_few_images_are_enough_to_look_at():
     few = DIGITS.take(np.arange(16))
-    probe = Probe(few, None, conditional=False, device=CPU)
+    probe = Probe(few, None, label_of=lambda data, rows: None, device=CPU)
     signals = look(probe, few.images)
     assert "memory" not in signals and signals["copies"] == 1.0 and "memorising" in findings(signals)

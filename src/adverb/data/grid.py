@@ -52,23 +52,26 @@ def make_grid(
     """Images in rows, left to right, as one RGB image.
 
     images: as `as_pixels` takes them. columns: default about square. scale: an integer factor, without smoothing;
-    default: so that the images are visible. captions: N strings, one line below each image, cut to its width.
+    default: so that the images are visible. captions: N strings, one line below each image, cut to its width; or one
+    for each row of images.
     """
     pixels = as_pixels(images)
     n, height, width, _ = pixels.shape
-    if n < 1 or (captions is not None and len(captions) != n):
-        raise ValueError(f"no grid of {n} images" + (f" with {len(captions)} captions" if captions else ""))
-    columns = min(n, columns or round((n * height / width) ** 0.5) or 1)
-    scale = scale or max(1, round(VISIBLE / max(height, width)))
+    columns = max(1, min(n, columns or round((n * height / width) ** 0.5)))
     rows, line = -(-n // columns), TEXT + 4 if captions is not None else 0
+    if n < 1 or (captions is not None and len(captions) not in (n, rows)):
+        raise ValueError(f"no grid of {n} images" + (f" with {len(captions)} captions" if captions else ""))
+    scale = scale or max(1, round(VISIBLE / max(height, width)))
+    of_each = columns if captions is not None and len(captions) < n else 1  # images that share a caption
     cell_width, cell_height = width * scale + GAP, height * scale + line + GAP
     sheet = Image.new("RGB", (columns * cell_width + GAP, rows * cell_height + GAP), PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(TEXT)
     for i, picture in enumerate(pixels):
         left, top = GAP + i % columns * cell_width, GAP + i // columns * cell_height
         sheet.paste(_picture(picture, scale), (left, top))
-        if captions is not None:
-            text = _fitting(captions[i], lambda t: draw.textlength(t, font=font), width * scale)
+        if captions is not None and i % of_each == 0:
+            room = of_each * cell_width - GAP
+            text = _fitting(captions[i // of_each], lambda t: draw.textlength(t, font=font), room)
             draw.text((left, top + height * scale + 1), text, fill=(40, 40, 40), font=font)
     return sheet
 

@@ -29,6 +29,7 @@ REFERENCE = 2048  # training images among which copies are looked for
 FEWEST = 64  # images from which on some are held out
 SIDE = 8  # pixels a side of the thumbnails in which images are compared
 NEIGHBOURS = 5  # of coverage (Naeem et al. 2020)
+LabelOf = Callable[[ImageSet, np.ndarray], Tensor | None]
 EXPECTED = 8  # samples of a class that a look expects, for its absence to mean something
 RARE = 0.1  # of what is expected: a class drawn less often counts as missing, as a few samples are always misplaced
 
@@ -55,10 +56,11 @@ def thumbnails(images: Images) -> Tensor:
 class Probe:
     """Some images that stay the same over a run, and what every look measures against them.
 
-    train, held_out: what `set_aside` returned. conditional: whether the networks take labels.
+    train, held_out: what `set_aside` returned. label_of: (one of them, rows) -> what the networks take as the labels
+    of these images, or None.
     """
 
-    def __init__(self, train: ImageSet, held_out: ImageSet | None, conditional: bool, device: torch.device):
+    def __init__(self, train: ImageSet, held_out: ImageSet | None, label_of: LabelOf, device: torch.device):
         order = epoch_order(len(train), 0, 0)
         rows = np.sort(order[:REFERENCE])
         _, unique = np.unique(train.hashes[rows], return_index=True)
@@ -68,10 +70,10 @@ class Probe:
         self.shares = (
             None if train.labels is None else class_shares(torch.from_numpy(train.labels), len(train.label_names))
         )
-        self.real, self.label = _some(train, order[:SAMPLES], conditional, device)
+        self.real, self.label = _some(train, order[:SAMPLES], label_of, device)
         self.held_out = None
         if held_out is not None:
-            self.held_out = _some(held_out, np.arange(len(held_out))[:SAMPLES], conditional, device)
+            self.held_out = _some(held_out, np.arange(len(held_out))[:SAMPLES], label_of, device)
 
         own = thumbnails(train.batch(order[:SAMPLES]))
         self.own = own
@@ -184,10 +186,10 @@ def _untouched(*networks: nn.Module) -> Iterator[None]:
                 buffer.copy_(old)
 
 
-def _some(data: ImageSet, rows: np.ndarray, labelled: bool, device: torch.device) -> tuple[Tensor, Tensor | None]:
+def _some(data: ImageSet, rows: np.ndarray, label_of: LabelOf, device: torch.device) -> tuple[Tensor, Tensor | None]:
     """uint8 [N, H, W, C] and int64 [N]: a quarter of the memory that floats would keep for the whole run."""
-    label = torch.from_numpy(data.labels[rows]).to(device) if labelled else None
-    return torch.from_numpy(data.batch(rows)).to(device), label
+    label = label_of(data, rows)
+    return torch.from_numpy(data.batch(rows)).to(device), None if label is None else label.to(device)
 
 
 def _floats(images: Tensor) -> Tensor:

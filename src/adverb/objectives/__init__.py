@@ -17,6 +17,10 @@ def build(recipe: Recipe, context, console) -> Objective:
             from adverb.objectives.vae import Vae
 
             return Vae(recipe, context, console)
+        case "text-to-image":
+            from adverb.objectives.text_to_image import TextToImage
+
+            return TextToImage(recipe, context, console)
         case "pretrain" if recipe.model.architecture in ("gpt", "lstm"):
             from adverb.objectives.causal import Causal
 

@@ -9,6 +9,7 @@ training looks at itself (`adverb.gan.health`): that steers how much is augmente
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -67,22 +68,36 @@ class Gan(ImageObjective):
             fake = generator(draw.randn(self.recipe.model.latent_size), label).float()
         real.requires_grad_(self.r1 > 0)
         fake.requires_grad_(self.r2 > 0)
-        real_logits = discriminator(self.seen(real, draw), label).float()
-        fake_logits = discriminator(self.seen(fake, draw), label).float()
-        loss = adversarial = self.loss.discriminator(real_logits, fake_logits)
-        metrics = {"real_logit": real_logits.mean(), "fake_logit": fake_logits.mean()}
+        judge = lambda images: discriminator(self.seen(images, draw), label).float()  # noqa: E731
+        real_logits, fake_logits = judge(real), judge(fake)
+        adversarial = self.loss.discriminator(real_logits, fake_logits)
+        metrics = {"d_loss": adversarial, "real_logit": real_logits.mean(), "fake_logit": fake_logits.mean()}
+        loss = adversarial + self.penalties((real, real_logits), (fake, fake_logits), judge, draw, metrics)
+        return loss, {name: value.detach() for name, value in metrics.items()}
+
+    def penalties(
+        self,
+        real: tuple[Tensor, Tensor],
+        fake: tuple[Tensor, Tensor],
+        judge: Callable[[Tensor], Tensor],
+        draw: Draw,
+        metrics: dict[str, Tensor],
+    ) -> Tensor | float:
+        """All penalties that the recipe asks for in this step (see `schedule`), summed; each is noted in `metrics`.
+
+        real, fake: images [N, C, H, W] and what the discriminator says of them, [N]. judge: images to that.
+        """
+        loss = 0.0
         if self.r1 > 0:
-            metrics["r1"] = zero_centred(real, real_logits).mean()
+            metrics["r1"] = zero_centred(*real).mean()
             loss = loss + self.r1 / 2 * metrics["r1"]
         if self.r2 > 0:
-            metrics["r2"] = zero_centred(fake, fake_logits).mean()
+            metrics["r2"] = zero_centred(*fake).mean()
             loss = loss + self.r2 / 2 * metrics["r2"]
         if weight := self.recipe.loss.gradient_penalty:
-            judge = lambda x: discriminator(self.seen(x, draw), label).float()  # noqa: E731
-            penalty = gradient_penalty(judge, real, fake, mix=draw.rand()).mean()
-            metrics["gradient_penalty"] = penalty
-            loss = loss + weight * penalty
-        return loss, {name: value.detach() for name, value in {"d_loss": adversarial, **metrics}.items()}
+            metrics["gradient_penalty"] = gradient_penalty(judge, real[0], fake[0], mix=draw.rand()).mean()
+            loss = loss + weight * metrics["gradient_penalty"]
+        return loss
 
     def generator_loss(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
         generator, discriminator = self.networks["generator"], self.networks["discriminator"]
@@ -158,7 +173,7 @@ class Gan(ImageObjective):
 
     @cached_property
     def probe(self) -> Probe:
-        return Probe(self.data, self.held_out, bool(self.classes), self.context.device)
+        return Probe(self.data, self.held_out, self.label_of, self.context.device)
 
     @property
     def sound(self) -> bool:

@@ -68,8 +68,11 @@ class ImageObjective(Objective):
 
     def batch(self, index: int, start: int, stop: int) -> Batch:
         rows = indices_of_batch(len(self.data), self.recipe.train.batch_size, self.recipe.seed, index)[start:stop]
-        label = torch.from_numpy(self.data.labels[rows]) if self.classes else None
-        return torch.from_numpy(self.data.batch(rows)), label
+        return torch.from_numpy(self.data.batch(rows)), self.label_of(self.data, rows)
+
+    def label_of(self, data: ImageSet, rows: np.ndarray) -> Tensor | None:
+        """What the networks take as the labels of some images, rows int64 [n] of `data`: int64 [n], or None."""
+        return torch.from_numpy(data.labels[rows]) if self.classes else None
 
     # -- what changes over the run
 
@@ -91,11 +94,14 @@ class ImageObjective(Objective):
 
     def evaluate(self, networks: dict[str, nn.Module], folder: Path, step: int, final: bool) -> dict[str, float]:
         generator = self._pipeline(networks)
+        save_grid(path=folder / f"step-{step:07d}.png", **self.sheet(generator))
+        return self._judge(generator, scale=5 if final else 1)
+
+    def sheet(self, generator: Generator) -> dict[str, Any]:
+        """Samples for `save_grid`, of the same noise at every evaluation: images uint8 [N, H, W, C], columns, …"""
         columns = self.classes if 1 < self.classes <= 16 else int(math.sqrt(GRID))
         label = np.arange(columns * 8) % self.classes if self.classes else None
-        grid = generator.generate(columns * 8, seed=self.recipe.seed, label=label)
-        save_grid(grid, folder / f"step-{step:07d}.png", columns=columns)
-        return self._judge(generator, scale=5 if final else 1)
+        return {"images": generator.generate(columns * 8, seed=self.recipe.seed, label=label), "columns": columns}
 
     def prepare(self) -> None:
         spec = self.recipe.evaluate

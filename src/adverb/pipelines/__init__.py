@@ -7,30 +7,28 @@ from pathlib import Path
 
 from adverb.errors import UserError
 
-EXPORT = "adverb_export"  # the key of an export's config.json
 READERS = ("bert", "adverb-modern", "adverb-gpt", "adverb-lstm")  # `model_type` of what reads
 
 
 def load(model: str | Path):
     """The model in a run folder, a saved folder, or on a hub, as an object with the verbs that make sense for it.
 
-    A generator: `.generate`, `.interpolate`, `.directions`, `.traverse`, `.project`, `.neighbours`. A reader:
-    `.fill_mask`, `.embed`. Raises UserError where nothing can be opened.
+    A generator: `.generate`, `.interpolate`, `.directions`, `.traverse`, `.project`, `.neighbours`; one that draws
+    captions: `.generate(text=…)`. A reader: `.fill_mask`, `.embed`. Raises UserError where nothing can be opened.
     """
     folder = model_folder(model)
     try:
-        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        kind = values.get("model_type")
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     except (OSError, ValueError):
         raise UserError(f"{model} is not a model: no readable config.json in it") from None
-    if kind == "adverb-generator" and EXPORT in values:
-        from adverb.pipelines.onnx_generator import OnnxGenerator
-
-        return OnnxGenerator(folder)
     if kind == "adverb-generator":
         from adverb.pipelines.generator import Generator
 
         return Generator.load(folder)
+    if kind == "adverb-text-to-image":
+        from adverb.pipelines.text_generator import TextGenerator
+
+        return TextGenerator.load(folder)
     if kind in READERS:
         from adverb.pipelines.reader import Reader
 

@@ -11,14 +11,14 @@ import numpy as np
 
 from adverb.data.grid import save_gif, save_grid, save_images, save_mp4
 from adverb.errors import UserError
-from adverb.pipelines.labels import EACH
+from adverb.pipelines.generator import EACH, STEPS, Generator
+from adverb.pipelines.text_generator import TextGenerator
 
 if TYPE_CHECKING:
-    from adverb.pipelines.generator import Generator
-    from adverb.pipelines.onnx_generator import OnnxGenerator
     from adverb.pipelines.projection import Projection
 
 SAMPLES = 64
+OF_A_TEXT = 8  # samples, where there are several texts
 WALKS = 16  # cells of an animation, each on a walk of its own
 STOPS = 4  # latents that each visits
 RESTARTS = 4  # of the search for an image
@@ -30,16 +30,18 @@ EXCLUSIVE = {
     "--like": ("several seeds", "--label each", "--truncation"),
     "an animation": ("--label each",),
     "-n": ("several seeds",),
+    "several texts": ("--directions", "--neighbours", "an animation"),
 }
 
 
 def draw_to(
-    model: Generator | OnnxGenerator,
+    model: Generator,
     out: Path,
     *,
     n: int | None = None,
     seed: int | Sequence[int] = 0,
     label: str | None = None,
+    text: Sequence[str] = (),
     truncation: float = 1.0,
     directions: int | None = None,
     like: Path | None = None,
@@ -50,20 +52,22 @@ def draw_to(
     """Draw into `out` and return what was written, the grid first.
 
     out: a folder (grid.png and 00000.png …), FILE.png (the grid alone), FILE.gif or FILE.mp4.
-    n: how many samples, walks of an animation, or searches for an image; each has its default.
+    n: how many samples (of each text), walks of an animation, or searches for an image; each has its default.
+    text: captions to draw, a row each where there are several.
     directions: one image, of a seed or found for `like`, moved along so many directions.
     like: a file, whose nearest images are searched for.
     neighbours: how many training images (in `data`, or where the run says) to show beside each sample.
     say: is told what was measured.
     Raises UserError for another kind of file, and for wishes that exclude each other.
     """
-    if not hasattr(model, "generate"):
+    if not isinstance(model, Generator):
         raise UserError("this model reads, it does not draw: use adverb predict")
     if out.suffix not in ("", ".png", *RATES):
         raise UserError(f"--out {out}: expected a folder, a .png, a .gif or a .mp4 file")
     several, moving = not isinstance(seed, int), out.suffix in RATES
     asked = {"--directions": directions, "--like": like, "--neighbours": neighbours, "an animation": moving, "-n": n,
-             "several seeds": several, "--label each": label == EACH, "--truncation": truncation != 1}  # fmt: skip
+             "several seeds": several, "--label each": label == EACH, "--truncation": truncation != 1,
+             "several texts": len(text) > 1}  # fmt: skip
     for one, others in EXCLUSIVE.items():
         for other in others:
             if asked[one] and asked[other]:
@@ -73,9 +77,15 @@ def draw_to(
     if moving and like is not None and directions is None:
         raise UserError(f"--like writes a folder or a .png; with --directions it can move in {out}")
 
-    if (moving or directions or like or neighbours) and not hasattr(model, "interpolate"):
-        raise UserError("an export draws samples only: for more, use the model that it was made from")
-
+    if isinstance(model, TextGenerator):
+        if label is not None:
+            raise UserError("this generator draws captions, not labels: say what to draw by --text")
+        if len(text) > 1:
+            images = model.generate(n or OF_A_TEXT, text=text, seed=seed, truncation=truncation)
+            return _save(images, out, columns=len(images) // len(text), captions=text)
+        label = text[0] if text else None  # a caption stands where a label stands elsewhere
+    elif text:
+        raise UserError("this generator was trained without captions: leave --text out")
     options: dict[str, Any] = dict(label=label, truncation=truncation)
     if like is not None:
         found = model.project(like, restarts=n or RESTARTS, seed=seed, label=label)
@@ -128,8 +138,6 @@ def _walks(
 
 def _draw_directions(model: Generator, out: Path, n: int, **options: Any) -> list[Path]:
     """A row a direction; or an animation with a cell for each, to and fro."""
-    from adverb.pipelines.generator import STEPS
-
     vectors = model.directions(n)
     if out.suffix not in RATES:
         images = model.traverse(vectors, STEPS, **options)  # [n, steps, H, W, C]

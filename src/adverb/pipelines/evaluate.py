@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from adverb.pipelines.generator import Generator
 from adverb.progress import short
 from adverb.run import Run, write_atomically
 
 if TYPE_CHECKING:
     from adverb.metrics.details import Details
-    from adverb.pipelines.generator import Generator
     from adverb.pipelines.reader import Reader
 
 ROWS_SHOWN = 20  # of a table
@@ -43,7 +43,7 @@ def evaluate(
     from adverb.pipelines import load
 
     found = load(model)
-    if hasattr(found, "generate"):
+    if isinstance(found, Generator):
         return evaluate_generator(
             found, model, data, samples=samples, features=features, seed=seed, out=out, console=console
         )
@@ -68,6 +68,12 @@ def evaluate_generator(
     images, spec = real_images(generator, data)
     judge = Judge(images, features or (spec.evaluate.features if spec else "auto"), samples, seed)
     metrics = judge(generator)
+    if spec is not None and spec.objective == "text-to-image" and data is None:
+        from adverb.data.captions import captions_of
+        from adverb.metrics.matching import match_metrics
+
+        captions = captions_of(images, spec.data.held_out, spec.data.path, spec.seed)
+        metrics |= match_metrics(generator, captions, images, judge.extractor)
     table = Table("metric", "model", "floor", box=None, header_style="dim")
     for name, value in metrics.items():
         if name.endswith(("_floor", "_se")) or name == "samples":

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from adverb.data.grid import as_pixels
 from adverb.errors import UserError
-from adverb.pipelines.labels import EACH, labels_for
 from adverb.pipelines.latents import closed_walk, normal
 
 if TYPE_CHECKING:
@@ -21,7 +20,9 @@ if TYPE_CHECKING:
     from adverb.pipelines.projection import Projection
 
 KIND = "adverb-generator"
+EACH = "each"  # for a label: all of them
 STEPS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)  # along a direction, in standard deviations
+ABOUT_DATA = ("label_names", "class_shares", "captions")  # in a config, and not for `build`
 
 
 class Generator:
@@ -53,34 +54,14 @@ class Generator:
     @classmethod
     def load(cls, folder: str | Path) -> Generator:
         """Open what `save` wrote. Raises UserError where the folder holds something else."""
-        from safetensors.torch import load_file
-
-        from adverb.gan.networks import build
-
-        folder = Path(folder)
-        try:
-            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            raise UserError(f"{folder} holds no generator: config.json is missing or damaged") from None
-        if config.get("model_type") != KIND:
-            raise UserError(f"{folder} holds a {config.get('model_type', 'model')}, not a generator")
+        network, config = load_network(folder, KIND)
         shares = config.pop("class_shares")
-        network, _ = build(**{k: v for k, v in config.items() if k not in ("model_type", "label_names")})
-        network.load_state_dict(load_file(folder / "model.safetensors"))
-        network = network.to(memory_format=torch.channels_last).eval().requires_grad_(False)
-        return cls(network, config, None if shares is None else np.asarray(shares), folder)
+        return cls(network, config, None if shares is None else np.asarray(shares), Path(folder))
 
     def save(self, folder: str | Path) -> None:
         """model.safetensors and config.json."""
-        from safetensors.torch import save_file
-
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        weights = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
-        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
         shares = None if self.class_shares is None else [float(s) for s in self.class_shares]
-        config = {"model_type": KIND, **self.config, "class_shares": shares}
-        (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
+        save_network(self.network, {"model_type": KIND, **self.config, "class_shares": shares}, folder)
 
     # -- drawing
 
@@ -209,10 +190,65 @@ class Generator:
 
     def labels_for(self, n: int, seed: int | Sequence[int], label: str | int | np.ndarray | None) -> np.ndarray | None:
         """Labels of n images as `generate` takes them, int64 [n]; None when unconditional."""
-        return labels_for(self.label_names, self.class_shares, n, seed, label)
+        names = self.label_names
+        if not names:
+            if label is not None:
+                raise UserError("this generator was trained without labels: leave --label out")
+            return None
+        if label is None:
+            if not isinstance(seed, int):
+                return np.concatenate([self.labels_for(1, one, None) for one in seed])
+            random = np.random.Generator(np.random.PCG64(seed))
+            return random.choice(len(names), size=n, p=self.class_shares / self.class_shares.sum()).astype(np.int64)
+        if isinstance(label, np.ndarray):
+            return label.astype(np.int64)
+        if str(label) == EACH:
+            return np.arange(n) % len(names)
+        return np.full(n, self._index(label), dtype=np.int64)
 
     def _one_label(self, label: str | int | None) -> str | int | None:
         """The label of an image that is looked at from several sides: by default the most frequent one."""
         if label == EACH:
             raise UserError("--label each is for samples: name one class here")
         return label if label is not None or not self.label_names else int(np.argmax(self.class_shares))
+
+    def _index(self, label: str | int) -> int:
+        names = self.label_names
+        if str(label) in names:
+            return names.index(str(label))
+        if str(label).isdigit() and int(label) < len(names):
+            return int(label)
+        import difflib
+
+        near = difflib.get_close_matches(str(label), names, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"it knows {', '.join(names[:12])}" + " …" * (len(names) > 12)
+        raise UserError(f"unknown label '{label}': {hint}")
+
+
+def load_network(folder: str | Path, kind: str) -> tuple[nn.Module, dict[str, Any]]:
+    """A generator's network, in eval mode, and its config as saved, without `model_type`, which must be `kind`."""
+    from safetensors.torch import load_file
+
+    from adverb.gan.networks import build
+
+    folder = Path(folder)
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise UserError(f"{folder} holds no generator: config.json is missing or damaged") from None
+    if (found := config.pop("model_type", "model")) != kind:
+        raise UserError(f"{folder} holds a {found}, not a generator")
+    network, _ = build(**{k: v for k, v in config.items() if k not in ABOUT_DATA})
+    network.load_state_dict(load_file(folder / "model.safetensors"))
+    return network.to(memory_format=torch.channels_last).eval().requires_grad_(False), config
+
+
+def save_network(network: nn.Module, config: dict[str, Any], folder: str | Path) -> None:
+    """What `load_network` opens: model.safetensors and config.json."""
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False), encoding="utf-8")

@@ -6,7 +6,7 @@ Light on purpose (pydantic only), so that a typo is answered before anything hea
 from __future__ import annotations
 
 from adverb.schema.base import AdamWSpec, Ramp, Recipe, Section, Train
-from adverb.schema.gan import GanRecipe
+from adverb.schema.gan import GanRecipe, TextToImageRecipe
 from adverb.schema.tasks import AnswerRecipe, ClassifyRecipe, EmbedRecipe, TagRecipe
 from adverb.schema.text import ElectraRecipe, PretrainRecipe, TokenizerRecipe
 from adverb.schema.vae import VaeRecipe
@@ -16,6 +16,7 @@ __all__ = ["OBJECTIVES", "AdamWSpec", "Ramp", "Recipe", "Section", "Train"]
 OBJECTIVES: dict[str, type[Recipe | TokenizerRecipe]] = {
     "gan": GanRecipe,
     "vae": VaeRecipe,
+    "text-to-image": TextToImageRecipe,
     "pretrain": PretrainRecipe,
     "electra": ElectraRecipe,
     "tokenizer": TokenizerRecipe,

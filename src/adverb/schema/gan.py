@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -88,3 +88,27 @@ class GanRecipe(ImageRecipe):
     optim: GanAdam = GanAdam()
     augment: Augment = Augment()
     health: Health = Health()
+
+
+class TextToImageData(ImageData):
+    held_out: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        0.1, description="share of the data's own captions kept from training, with their images, to measure on"
+    )
+
+
+class TextToImageModel(GanModel):
+    conditional: Literal[False] = Field(False, description="captions say what to draw, not labels")
+    reader: str = Field("all-MiniLM-L6-v2", description="the BERT that reads captions: a run, a folder, a hub name")
+
+
+class TextToImageLossSpec(GanLossSpec):
+    wrong_caption: NonNegative = Field(
+        1.0, description="weight of real images with a caption of another one, which count as fake"
+    )
+
+
+class TextToImageRecipe(GanRecipe):
+    objective: Literal["text-to-image"]
+    data: TextToImageData = TextToImageData()
+    model: TextToImageModel = TextToImageModel()
+    loss: TextToImageLossSpec = TextToImageLossSpec()

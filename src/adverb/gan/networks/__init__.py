@@ -3,7 +3,8 @@
 Every generator: `forward(latent [N, Z], label [N] int64 or None) -> images [N, C, H, W]`, float32, in about [-1, 1],
 RGBA with premultiplied alpha; `.latent_map() -> [F, Z]`, the linear map that a latent goes through first.
 Every discriminator: `forward(images, label or None) -> logits [N]`, float32, and `.features(images) -> [N, F]`.
-Label is None exactly when the networks have no classes.
+Label is None exactly when the networks have no classes. Networks that draw captions take a caption's features,
+float32 [N, E], as the label; their discriminators also several of each image, [N, K, E], and return [N, K].
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ def build(
     channels: int,
     latent_size: int,
     classes: int = 0,
+    caption_size: int = 0,
     *,
     widths: Sequence[int] | None = None,
     spectral_norm: bool = False,
@@ -55,6 +57,7 @@ def build(
     """(generator, discriminator), float32, freshly initialised from torch's global generator.
 
     network: residual, dcgan or mlp. image_size: (H, W). channels: 1, 3 or 4. classes: 0 for networks without labels.
+    caption_size: E of the captions' features that stand in the labels' place, with classes=0; 0 for none.
     widths: empty for `default_widths`; both networks take the same. spectral_norm: of the discriminator.
     blocks, group_width, expansion, patch are read by residual only; upsample, discriminator_norm by dcgan only.
 
@@ -65,6 +68,7 @@ def build(
     image_size = tuple(image_size)
     widths = default_widths(network, image_size, patch) if widths is None else list(widths)
     common = {"image_size": image_size, "channels": channels, "widths": widths, "classes": classes}
+    common["caption_size"] = caption_size
     if network == "mlp":
         return MlpGenerator(latent_size=latent_size, **common), MlpDiscriminator(spectral_norm=spectral_norm, **common)
     if network == "dcgan":

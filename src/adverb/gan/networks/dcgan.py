@@ -17,6 +17,7 @@ from torch.nn.functional import leaky_relu, pad, relu
 from adverb.errors import UserError
 from adverb.gan.networks.common import (
     SLOPE,
+    CaptionMap,
     LatentInput,
     ProjectionHead,
     add_spectral_norm,
@@ -42,7 +43,10 @@ def _norm(norm: Norm, channels: int) -> nn.Module:
 
 
 def _dcgan_init(module: nn.Module) -> None:
+    of_captions = {part for layer in module.modules() if isinstance(layer, CaptionMap) for part in layer.modules()}
     for layer in module.modules():
+        if layer in of_captions:
+            continue  # has a start of its own
         if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(layer.weight, std=0.02)
             if layer.bias is not None:
@@ -71,7 +75,7 @@ class _Double(nn.Module):
 
 
 class DcganGenerator(nn.Module):
-    """latent [N, Z] (and label [N] int64 with classes) -> images [N, C, H, W] float32 in [-1, 1].
+    """latent [N, Z] (and label [N] int64 with classes, [N, E] with captions) -> images [N, C, H, W] float32 in [-1, 1].
 
     widths: channels of every grid of `stage_sizes` but the image's own, coarsest first.
     upsample: "transposed", 4×4 with stride 2 as in the paper, or "nearest", copied pixels and a 3×3 convolution
@@ -87,6 +91,7 @@ class DcganGenerator(nn.Module):
         latent_size: int,
         widths: Sequence[int] = (256, 128, 64),
         classes: int = 0,
+        caption_size: int = 0,
         upsample: Literal["transposed", "nearest"] = "transposed",
         norm: Norm = "batch",
     ):
@@ -95,7 +100,7 @@ class DcganGenerator(nn.Module):
         widths = check_widths(widths, [coarsest, *finer[:-1]], "dcgan")
         self.grid = (widths[0], *coarsest)
         bias = norm is None  # batch normalisation subtracts it again
-        self.input = LatentInput(latent_size, classes)
+        self.input = LatentInput(latent_size, classes, caption_size)
         self.project = nn.Linear(self.input.out_features, widths[0] * coarsest[0] * coarsest[1], bias=bias)
         self.norms = nn.ModuleList(_norm(norm, width) for width in widths)
         self.doubles = nn.ModuleList(
@@ -123,7 +128,7 @@ class DcganGenerator(nn.Module):
 
 
 class DcganDiscriminator(nn.Module):
-    """images [N, C, H, W] (and label [N] int64 with classes) -> logits [N] float32.
+    """images [N, C, H, W] (and label [N] int64 with classes, [N, E] with captions) -> logits [N] float32.
 
     widths: as the generator's, coarsest grid first.
     norm: None, so that every image is judged by itself and gradient penalties are sound, or "batch" as in the paper
@@ -137,6 +142,7 @@ class DcganDiscriminator(nn.Module):
         channels: int,
         widths: Sequence[int] = (256, 128, 64),
         classes: int = 0,
+        caption_size: int = 0,
         norm: Norm = None,
         spectral_norm: bool = False,
     ):
@@ -148,7 +154,7 @@ class DcganDiscriminator(nn.Module):
             for narrow, wide in zip(widths[:-1], widths[1:], strict=True)
         )
         self.norms = nn.ModuleList(_norm(norm if i else None, width) for i, width in enumerate(widths[1:]))
-        self.head = ProjectionHead(widths[-1] * grids[0][0] * grids[0][1], classes)
+        self.head = ProjectionHead(widths[-1] * grids[0][0] * grids[0][1], classes, caption_size)
         _dcgan_init(self)
         self.to(memory_format=torch.channels_last)
         if spectral_norm:

@@ -33,7 +33,7 @@ class _Hidden(nn.Module):
 
 
 class MlpGenerator(nn.Module):
-    """latent [N, Z] (and label [N] int64 with classes) -> images [N, C, H, W] float32 in [-1, 1].
+    """latent [N, Z] (and label [N] int64 with classes, [N, E] with captions) -> images [N, C, H, W] float32 in [-1, 1].
 
     widths: the hidden layers, from the latent to the image. Z = 64, (128,), 28×28 grey: 109,456 parameters.
     """
@@ -45,10 +45,11 @@ class MlpGenerator(nn.Module):
         latent_size: int,
         widths: Sequence[int] = (128,),
         classes: int = 0,
+        caption_size: int = 0,
     ):
         super().__init__()
         self.image_shape = (channels, *image_size)
-        self.input = LatentInput(latent_size, classes)
+        self.input = LatentInput(latent_size, classes, caption_size)
         self.hidden = _Hidden([self.input.out_features, *widths])
         self.to_image = nn.Linear(widths[-1], math.prod(self.image_shape))
         leaky_init_(self.to_image.weight, leaky=False)  # pre-activations of variance 1 before the tanh, less the mean
@@ -64,7 +65,7 @@ class MlpGenerator(nn.Module):
 
 
 class MlpDiscriminator(nn.Module):
-    """images [N, C, H, W] (and label [N] int64 with classes) -> logits [N] float32.
+    """images [N, C, H, W] (and label [N] int64 with classes, [N, E] with captions) -> logits [N] float32.
 
     widths: as the generator's, and taken from the last to the first. (128,), 28×28 grey: 100,609 parameters.
     """
@@ -75,12 +76,13 @@ class MlpDiscriminator(nn.Module):
         channels: int,
         widths: Sequence[int] = (128,),
         classes: int = 0,
+        caption_size: int = 0,
         spectral_norm: bool = False,
     ):
         super().__init__()
         widths = list(reversed(widths))
         self.hidden = _Hidden([channels * math.prod(image_size), *widths])
-        self.head = ProjectionHead(widths[-1], classes)
+        self.head = ProjectionHead(widths[-1], classes, caption_size)
         if spectral_norm:
             add_spectral_norm(self)
 

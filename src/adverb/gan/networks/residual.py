@@ -185,7 +185,7 @@ def patched_stage_sizes(image_size: tuple[int, int], patch: int) -> list[tuple[i
 
 
 class ResidualGenerator(nn.Module):
-    """latent [N, Z] (and label [N] int64 with classes) -> images [N, C, H, W] float32.
+    """latent [N, Z] (and label [N] int64 with classes, [N, E] with captions) -> images [N, C, H, W] float32.
 
     Linear at the end, no tanh: images are in about [-1, 1] because the data are, and may overshoot; clamp to show.
 
@@ -209,12 +209,13 @@ class ResidualGenerator(nn.Module):
         expansion: int = 2,
         patch: int = 1,
         classes: int = 0,
+        caption_size: int = 0,
     ):
         super().__init__()
         sizes = patched_stage_sizes(image_size, patch)
         widths = check_widths(widths, sizes, "residual")
         self.image_size, self.patch = image_size, patch
-        self.input = LatentInput(latent_size, classes)
+        self.input = LatentInput(latent_size, classes, caption_size)
         self.grid = (*sizes[0], widths[0])
         self.start = _pointwise(self.input.out_features, math.prod(self.grid), bias=True)
         self.stages = _stages(sizes, widths, blocks, expansion, group_width, zero_last=True)
@@ -234,7 +235,7 @@ class ResidualGenerator(nn.Module):
 
 
 class ResidualDiscriminator(nn.Module):
-    """images [N, C, H, W] (and label [N] int64 with classes) -> logits [N] float32.
+    """images [N, C, H, W] (and label [N] int64 with classes, [N, E] with captions) -> logits [N] float32.
 
     Arguments as the generator's, so that both are given the same. spectral_norm: of every weight (Miyato et al.
     2018), for the hinge loss; no Fixup then. (128, 128, 64, 32), 28×28 grey: 266,817 parameters.
@@ -250,6 +251,7 @@ class ResidualDiscriminator(nn.Module):
         expansion: int = 2,
         patch: int = 1,
         classes: int = 0,
+        caption_size: int = 0,
         spectral_norm: bool = False,
     ):
         super().__init__()
@@ -259,7 +261,7 @@ class ResidualDiscriminator(nn.Module):
         self.from_image = _pointwise(channels * patch**2, widths[-1], bias=True)
         self.stages = _stages(sizes[::-1], widths[::-1], blocks, expansion, group_width, zero_last=not spectral_norm)
         self.grid_sum = GridSum(sizes[0], widths[0])
-        self.head = ProjectionHead(widths[0], classes)
+        self.head = ProjectionHead(widths[0], classes, caption_size)
         if spectral_norm:
             add_spectral_norm(self)
             parametrizations.spectral_norm(self.grid_sum, dim=2)  # as the matrix [C, h · w]
