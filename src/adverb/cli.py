@@ -182,6 +182,19 @@ def compare(
     side_by_side(runs, out, console)
 
 
+@app.command(no_args_is_help=True)
+def export(
+    model: Annotated[str, typer.Argument(help="a run folder, a saved model, or a hub name")],
+    to: Annotated[str, typer.Option(help="hf, onnx or onnx-int8")],
+    out: Annotated[Path, typer.Option(help="the new folder")],
+    data: Annotated[str | None, typer.Option(help="a file of texts to compare by; default: those of the run")] = None,
+):
+    """Write a model as others read it, or so that it answers fast and without torch; say how far it is from itself."""
+    from adverb.export import export as write
+
+    write(model, to, out, data=data, console=console)
+
+
 @app.command(hidden=True)
 def demo(
     minutes: Annotated[float, typer.Option(help="training time of the GAN")] = 3.0,

@@ -181,7 +181,7 @@ class Attention(nn.Module):
         return self.out(mixed.transpose(1, 2).flatten(2))  # [B, T, H]
 
     def _heads(self, projected: Tensor, parts: int) -> tuple[Tensor, ...]:
-        return projected.unflatten(-1, (parts, self.heads, -1)).unbind(2)  # [B, L, parts, h, d]
+        return tuple(part.unflatten(-1, (self.heads, -1)) for part in projected.chunk(parts, dim=-1))  # [B, L, h, d]
 
     def _split(self, size: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor | None, Tensor | None]]:
         sizes = (size, 2 * size)
@@ -225,8 +225,13 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float)
     torch's fused kernel for CPUs is made for long rows: in bfloat16 at 128 tokens its backward takes three times
     as long as the plain formula, and it has no dropout. Elsewhere, and for long rows, the fused one wins.
     """
-    short = k.shape[2] <= PLAIN_ATTENTION_UP_TO
-    if q.device.type == "cpu" and short and (q.dtype == torch.bfloat16 or dropout > 0):
+    if torch.compiler.is_exporting():  # the form that engines know as attention
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # [B, h, T, L]
+        if mask is not None:
+            scores = scores + torch.where(mask, 0.0, torch.finfo(scores.dtype).min / 2)
+        return scores.softmax(-1) @ v
+    plain = q.device.type == "cpu" and (q.dtype == torch.bfloat16 or dropout > 0)
+    if plain and k.shape[2] <= PLAIN_ATTENTION_UP_TO:
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # [B, h, T, L]
         if mask is not None:
             scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
@@ -245,7 +250,7 @@ def visible(attention_mask: Tensor | None, document_ids: Tensor | None) -> Tenso
 
 def within(mask: Tensor | None, length: int, reach: int, device: torch.device) -> Tensor | None:
     """`mask`, and no farther than `reach` tokens away: bool [B or 1, 1, L, L], or None for everything."""
-    if length <= reach + 1:
+    if not torch.compiler.is_exporting() and length <= reach + 1:  # an exported graph is one for all lengths
         return mask
     index = torch.arange(length, device=device)
     near = (index[:, None] - index[None, :]).abs() <= reach  # [L, L]

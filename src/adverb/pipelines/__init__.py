@@ -7,6 +7,7 @@ from pathlib import Path
 
 from adverb.errors import UserError
 
+EXPORT = "adverb_export"  # the key of an export's config.json
 READERS = ("bert", "adverb-modern", "adverb-gpt", "adverb-lstm")  # `model_type` of what reads
 
 
@@ -18,9 +19,14 @@ def load(model: str | Path):
     """
     folder = model_folder(model)
     try:
-        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        kind = values.get("model_type")
     except (OSError, ValueError):
         raise UserError(f"{model} is not a model: no readable config.json in it") from None
+    if kind == "adverb-generator" and EXPORT in values:
+        from adverb.pipelines.onnx_generator import OnnxGenerator
+
+        return OnnxGenerator(folder)
     if kind == "adverb-generator":
         from adverb.pipelines.generator import Generator
 

@@ -11,10 +11,11 @@ import numpy as np
 
 from adverb.data.grid import save_gif, save_grid, save_images, save_mp4
 from adverb.errors import UserError
-from adverb.pipelines.generator import EACH, STEPS, Generator
-from adverb.pipelines.text_generator import TextGenerator
+from adverb.pipelines.labels import EACH
 
 if TYPE_CHECKING:
+    from adverb.pipelines.generator import Generator
+    from adverb.pipelines.onnx_generator import OnnxGenerator
     from adverb.pipelines.projection import Projection
 
 SAMPLES = 64
@@ -35,7 +36,7 @@ EXCLUSIVE = {
 
 
 def draw_to(
-    model: Generator,
+    model: Generator | OnnxGenerator,
     out: Path,
     *,
     n: int | None = None,
@@ -60,7 +61,7 @@ def draw_to(
     say: is told what was measured.
     Raises UserError for another kind of file, and for wishes that exclude each other.
     """
-    if not isinstance(model, Generator):
+    if not hasattr(model, "generate"):
         raise UserError("this model reads, it does not draw: use adverb predict")
     if out.suffix not in ("", ".png", *RATES):
         raise UserError(f"--out {out}: expected a folder, a .png, a .gif or a .mp4 file")
@@ -77,7 +78,10 @@ def draw_to(
     if moving and like is not None and directions is None:
         raise UserError(f"--like writes a folder or a .png; with --directions it can move in {out}")
 
-    if isinstance(model, TextGenerator):
+    if (moving or directions or like or neighbours) and not hasattr(model, "interpolate"):
+        raise UserError("an export draws samples only: for more, use the model that it was made from")
+
+    if hasattr(model, "texts"):  # it draws captions
         if label is not None:
             raise UserError("this generator draws captions, not labels: say what to draw by --text")
         if len(text) > 1:
@@ -138,6 +142,8 @@ def _walks(
 
 def _draw_directions(model: Generator, out: Path, n: int, **options: Any) -> list[Path]:
     """A row a direction; or an animation with a cell for each, to and fro."""
+    from adverb.pipelines.generator import STEPS
+
     vectors = model.directions(n)
     if out.suffix not in RATES:
         images = model.traverse(vectors, STEPS, **options)  # [n, steps, H, W, C]

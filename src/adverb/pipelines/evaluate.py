@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from adverb.pipelines.generator import Generator
 from adverb.progress import short
 from adverb.run import Run, write_atomically
 
 if TYPE_CHECKING:
     from adverb.metrics.details import Details
+    from adverb.pipelines.generator import Generator
     from adverb.pipelines.reader import Reader
 
 ROWS_SHOWN = 20  # of a table
@@ -43,7 +43,7 @@ def evaluate(
     from adverb.pipelines import load
 
     found = load(model)
-    if isinstance(found, Generator):
+    if hasattr(found, "generate"):
         return evaluate_generator(
             found, model, data, samples=samples, features=features, seed=seed, out=out, console=console
         )

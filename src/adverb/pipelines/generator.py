@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from adverb.data.grid import as_pixels
 from adverb.errors import UserError
+from adverb.pipelines.labels import EACH, labels_for
 from adverb.pipelines.latents import closed_walk, normal
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from adverb.pipelines.projection import Projection
 
 KIND = "adverb-generator"
-EACH = "each"  # for a label: all of them
 STEPS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)  # along a direction, in standard deviations
 ABOUT_DATA = ("label_names", "class_shares", "captions")  # in a config, and not for `build`
 
@@ -190,39 +190,13 @@ class Generator:
 
     def labels_for(self, n: int, seed: int | Sequence[int], label: str | int | np.ndarray | None) -> np.ndarray | None:
         """Labels of n images as `generate` takes them, int64 [n]; None when unconditional."""
-        names = self.label_names
-        if not names:
-            if label is not None:
-                raise UserError("this generator was trained without labels: leave --label out")
-            return None
-        if label is None:
-            if not isinstance(seed, int):
-                return np.concatenate([self.labels_for(1, one, None) for one in seed])
-            random = np.random.Generator(np.random.PCG64(seed))
-            return random.choice(len(names), size=n, p=self.class_shares / self.class_shares.sum()).astype(np.int64)
-        if isinstance(label, np.ndarray):
-            return label.astype(np.int64)
-        if str(label) == EACH:
-            return np.arange(n) % len(names)
-        return np.full(n, self._index(label), dtype=np.int64)
+        return labels_for(self.label_names, self.class_shares, n, seed, label)
 
     def _one_label(self, label: str | int | None) -> str | int | None:
         """The label of an image that is looked at from several sides: by default the most frequent one."""
         if label == EACH:
             raise UserError("--label each is for samples: name one class here")
         return label if label is not None or not self.label_names else int(np.argmax(self.class_shares))
-
-    def _index(self, label: str | int) -> int:
-        names = self.label_names
-        if str(label) in names:
-            return names.index(str(label))
-        if str(label).isdigit() and int(label) < len(names):
-            return int(label)
-        import difflib
-
-        near = difflib.get_close_matches(str(label), names, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"it knows {', '.join(names[:12])}" + " …" * (len(names) > 12)
-        raise UserError(f"unknown label '{label}': {hint}")
 
 
 def load_network(folder: str | Path, kind: str) -> tuple[nn.Module, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from tokenizers import Encoding
 
 from adverb.bert.tokenizer import Tokenizer
 from adverb.errors import UserError
+from adverb.pipelines import EXPORT
 from adverb.pipelines.batching import ahead
 from adverb.pipelines.filler import Fill, fill_mask
 from adverb.pipelines.model import Model, outputs_of
@@ -56,6 +58,10 @@ class Reader:
         from adverb.pipelines import model_folder
 
         folder = model_folder(source)
+        if EXPORT in json.loads((folder / "config.json").read_text(encoding="utf-8")):
+            from adverb.pipelines.onnx_model import OnnxModel
+
+            return cls(*OnnxModel.load(folder))
         from adverb.pipelines.torch_model import TorchModel
 
         return cls(*TorchModel.load(folder))

@@ -65,16 +65,17 @@ class TorchModel:
         token_type_ids: np.ndarray | None = None,
         take: np.ndarray | None = None,
     ) -> Outputs:
+        if self.network.training:
+            self.network.eval()
+            try:
+                return self(input_ids, attention_mask, token_type_ids, take)
+            finally:
+                self.network.train()
         ids, mask, types, take = map(self._tensor, (input_ids, attention_mask, token_type_ids, take))
-        training = self.network.training
-        self.network.eval()
-        try:
-            if isinstance(self.network, baselines.Baseline):
-                outputs = self.network.blanks(ids, take)
-            else:
-                outputs = self.network(ids, mask, types, **({} if take is None else {"take": take}))
-        finally:
-            self.network.train(training)
+        if isinstance(self.network, baselines.Baseline):
+            outputs = self.network.blanks(ids, take)
+        else:
+            outputs = self.network(ids, mask, types, **({} if take is None else {"take": take}))
         return tuple(map(_array, outputs)) if isinstance(outputs, tuple) else _array(outputs)
 
     def _tensor(self, array: np.ndarray | None) -> Tensor | None:
