@@ -198,6 +198,29 @@ class Generator:
             features = "random"
         return find_neighbours(images, found, k, features=features, mirrored=spec is not None and spec.data.flip)
 
+    def walk(
+        self,
+        first: int,
+        second: int,
+        frames: int,
+        *,
+        n: int,
+        seed: int = 0,
+        label: str | int | None = None,
+        truncation: float = 1.0,
+        with_labels: bool = False,
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray | None]:
+        """The way from one of the images `generate(n, seed=…, …)` to another, both included: uint8 [frames, H, W, C].
+
+        On the sphere of latents. Where the two have different labels, it changes halfway. frames: at least 2.
+        """
+        latent, labels = self.latents(n, seed, truncation), self._labels(n, seed, label)
+        points = torch.cat([slerp(latent[first], latent[second], frames - 1), latent[second, None]])  # [frames, Z]
+        if labels is not None:
+            labels = np.where(np.arange(frames) < frames / 2, labels[first], labels[second])
+        images = self.draw(points, labels)
+        return (images, labels) if with_labels else images
+
     @torch.no_grad()
     def draw(self, latent: Tensor, labels: np.ndarray | None, batch_size: int = 256) -> np.ndarray:
         """Images of the given latents [N, Z] and labels int64 [N]: uint8 [N, H, W, C]."""
