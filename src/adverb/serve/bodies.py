@@ -172,7 +172,7 @@ class RunFacts(BaseModel):
     word: str | None = Field(description="the health of a GAN's training")
     samples: list[int] = Field(description="steps of which there is a picture of samples")
     text: str | None = Field(description="the newest samples of a model that writes text")
-    curves: dict[str, list[tuple[float, float | None]]] = Field(description="(step, value) of each metric")
+    curves: dict[str, list[tuple[float, float | None]]] = Field(description="(step, value) of each metric that changes")
     floors: dict[str, float] = Field(description="what a second sample of real data scores")
 
 

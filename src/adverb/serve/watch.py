@@ -10,29 +10,21 @@ from typing import Any
 from adverb.serve.limits import Refused
 
 POINTS = 300  # of a curve
+Point = tuple[float, float | None]  # step, value; None: not finite
 HEAD = ("step", "progress", "seconds")
 
 
 def look(name: str, folder: Path) -> dict[str, Any]:
     """As `bodies.RunFacts`. Reads files that training replaces or appends to, so that it may look at any time."""
-    from adverb.report import TITLES, UNSHOWN
     from adverb.run import Run
 
     run = Run(folder)
     recipe, rows = run.recipe(), run.metrics()
     last = rows[-1] if rows else {"step": 0, "progress": 0.0, "seconds": 0.0}
-    curves: dict[str, list[tuple[float, float | None]]] = {}
-    floors: dict[str, float] = {}
-    for row in rows:
-        for key, value in row.items():
-            metric = key.removeprefix("eval/").removeprefix("health/")
-            if key in HEAD or isinstance(value, str) or key.startswith("test/"):
-                continue
-            if key.endswith("_floor"):
-                floors[_title(metric.removesuffix("_floor"), TITLES)] = value
-            elif not metric.endswith(UNSHOWN) and metric != "samples":
-                point = (row["step"], value if math.isfinite(value) else None)
-                curves.setdefault(_title(metric, TITLES), []).append(point)
+    judged, floors = curves_of([row for row in rows if any(key.startswith("eval/") for key in row)], "eval/")
+    others, _ = curves_of(
+        [row for row in rows if not any(key.startswith(("eval/", "test/")) for key in row)], "health/"
+    )
     metrics = folder / "metrics.jsonl"
     pages = sorted(run.samples.glob("step-*.txt"))
     return {
@@ -46,9 +38,31 @@ def look(name: str, folder: Path) -> dict[str, Any]:
         "word": next((row["health/word"] for row in reversed(rows) if "health/word" in row), None),
         "samples": [_step(path) for path in sorted(run.samples.glob("step-*.png"))],
         "text": pages[-1].read_text(encoding="utf-8") if pages else None,
-        "curves": {title: thin(points) for title, points in curves.items() if len(points) > 1},
+        # what is judged comes first, and keeps its name where training has one of the same name
+        "curves": judged | {f"{title}, training" if title in judged else title: c for title, c in others.items()},
         "floors": floors,
     }
+
+
+def curves_of(rows: list[dict[str, Any]], prefix: str) -> tuple[dict[str, list[Point]], dict[str, float]]:
+    """(points of each metric that changes, floors), by what a report calls them; prefix: what no name shows."""
+    from adverb.report import TITLES, UNSHOWN
+
+    curves: dict[str, list[Point]] = {}
+    floors: dict[str, float] = {}
+    for row in rows:
+        for key, value in row.items():
+            metric = key.removeprefix(prefix)
+            name = metric.removesuffix("_floor")
+            title = TITLES.get(name, name.replace("_", " "))
+            if key in HEAD or isinstance(value, str) or metric == "samples":
+                continue
+            if name != metric:
+                floors[title] = value
+            elif not metric.endswith(UNSHOWN):
+                curves.setdefault(title, []).append((row["step"], value if math.isfinite(value) else None))
+    changing = {title: points for title, points in curves.items() if len(points) > 1 and not _constant(points)}
+    return {title: thin(points) for title, points in changing.items()}, floors
 
 
 def picture(folder: Path, step: int) -> bytes:
@@ -70,5 +84,6 @@ def _step(path: Path) -> int:
     return int(path.stem.removeprefix("step-"))
 
 
-def _title(metric: str, titles: dict[str, str]) -> str:
-    return titles.get(metric, metric.replace("_", " "))
+def _constant(points: list[Point]) -> bool:
+    values = {value for _, value in points}
+    return len(values) == 1 and None not in values

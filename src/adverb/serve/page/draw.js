@@ -13,9 +13,9 @@ export function drawPanel(model) {
 
   const seed = h("input", {id: "seed", type: "number", min: 0, max: Number.MAX_SAFE_INTEGER, value: 1, oninput: again});
   const count = h("select", {id: "count", onchange: draw}, [4, 9, 16, 36, 64].map((n) => h("option", {selected: n === 16}, n)));
-  const label = h("select", {id: "label", onchange: draw}, h("option", {value: ""}, "any, as in the data"), model.labels.map((name) => h("option", {value: name}, name)));
+  const label = h("select", {id: "label", onchange: draw}, h("option", {value: ""}, "any"), model.labels.map((name) => h("option", {value: name}, name)));
   const truncation = h("input", {id: "truncation", type: "range", min: 0.2, max: 1, step: 0.05, value: 1, oninput: () => { told(); again(); }});
-  const shown = h("span", {class: "dim"});
+  const shown = h("output", {for: "truncation", class: "dim"});
   const grid = h("div", {class: "grid", role: "group", "aria-label": "Samples; arrow keys move, Enter chooses", onkeydown: move});
   const error = h("p", {class: "error", hidden: true});
   const stage = h("div", {class: "stage"});
@@ -24,7 +24,7 @@ export function drawPanel(model) {
   const shell = h("pre", {});
 
   const samples = () => ({model: model.name, n: Number(count.value), seed: Number(seed.value || 0), ...(label.value && {label: label.value}), truncation: Number(truncation.value)});
-  const told = () => { shown.textContent = Number(truncation.value) === 1 ? "all the variety" : `${Number(truncation.value).toFixed(2)}: more typical`; };
+  const told = () => { shown.textContent = Number(truncation.value).toFixed(2); };
 
   async function draw() {
     drawing?.abort();
@@ -133,12 +133,13 @@ export function drawPanel(model) {
         field("seed", "Seed", h("div", {class: "with"}, seed, h("button", {type: "button", onclick: () => { seed.value = Math.floor(Math.random() * 1e6); draw(); }}, "New"))),
         field("count", "How many", count),
         model.labels.length ? field("label", "Of which class", label) : null,
-        h("div", {}, h("label", {for: "truncation"}, "Truncation ", shown), truncation))),
-    error, grid,
-    h("section", {class: "card", "aria-label": "A walk"}, h("div", {class: "walk"}, stage,
-      h("div", {}, h("h3", {}, "From A to B"), slider, h("div", {class: "ends"}, h("span", {}, "A"), h("span", {}, "B")),
-        h("p", {class: "dim small"}, "Choose two samples above: the walk goes along the sphere of latents."), h("div", {class: "row"}, play,
-          h("button", {type: "button", onclick: save}, "Save the samples"))))),
+        h("div", {title: "Below 1: more typical, less varied"}, h("label", {for: "truncation", class: "spread"}, "Truncation", shown), truncation))),
+    error,
+    h("div", {class: "drawing"}, grid,
+      h("section", {class: "card", "aria-label": "A walk"}, stage,
+        h("div", {}, slider, h("div", {class: "ends"}, h("b", {}, "A"), h("b", {}, "B"))),
+        h("p", {class: "dim small"}, "Choose two samples, and walk from one to the other."), play)),
+    h("div", {class: "row"}, h("button", {type: "button", onclick: save}, "Save the samples")),
     h("details", {}, h("summary", {}, "As a request"), shell),
   ];
 }

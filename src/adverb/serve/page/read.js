@@ -154,7 +154,7 @@ export function likenessPanel(model) {
       const found = others.map((other, i) => ({name: lines[i], share: cosine(query.embedding, other.embedding), wide: true}));
       found.sort((a, b) => b.share - a.share);
       return [
-        bars(found.map((row) => ({...row, value: row.share.toFixed(2)})), "By likeness"),
+        bars(found.map((row) => ({...row, value: row.share.toFixed(2).replace(/^-0\.00$/, "0.00").replace("-", "−")})), "By likeness"),
         h("p", {class: "dim small"}, `The cosine between vectors of ${query.embedding.length} numbers; 1 is the same.`),
       ];
     },

@@ -5,7 +5,7 @@ import {duration, h, short} from "./dom.js";
 
 const EVERY = 3000; // milliseconds
 const STILL = 120; // seconds without a line after which training has most likely stopped
-const WIDTH = 300, HEIGHT = 110;
+const WIDTH = 260, HEIGHT = 100, MARGIN = 40; // of a curve, and of the numbers to its left
 
 export function runPanel(model) {
   const facts = h("p", {class: "facts"});
@@ -90,10 +90,11 @@ function chart(name, points, floor) {
   const last = ys.length ? short(ys.at(-1)) : "not finite";
   const label = `${name}: ${last}${floor === undefined ? "" : `, floor ${short(floor)}`}`;
   return h("figure", {}, h("figcaption", {}, name, h("b", {}, last)),
-    h("svg", {viewBox: `0 -10 ${WIDTH} ${HEIGHT + 26}`, role: "img", "aria-label": label},
+    h("svg", {viewBox: `${-MARGIN} -6 ${WIDTH + MARGIN} ${HEIGHT + 22}`, role: "img", "aria-label": label},
       h("line", {class: "axis", x1: 0, x2: WIDTH, y1: HEIGHT, y2: HEIGHT}),
       floor === undefined ? null : h("line", {class: "floor", x1: 0, x2: WIDTH, y1: place(floor), y2: place(floor)}),
       h("polyline", {points: line}),
-      h("text", {x: 0, y: -2}, Number.isFinite(high) ? short(high) : ""), h("text", {x: 0, y: HEIGHT - 4}, Number.isFinite(low) ? short(low) : ""),
+      h("text", {x: -8, y: 4, "text-anchor": "end"}, Number.isFinite(high) ? short(high) : ""),
+      h("text", {x: -8, y: HEIGHT, "text-anchor": "end"}, Number.isFinite(low) ? short(low) : ""),
       h("text", {x: WIDTH, y: HEIGHT + 13, "text-anchor": "end"}, ys.length ? `step ${xs.at(-1).toLocaleString("en")}` : "")));
 }
