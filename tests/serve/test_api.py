@@ -7,6 +7,8 @@ import io
 import json
 import signal
 import socket
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -195,6 +197,11 @@ def test_pages_may_not_load_from_elsewhere(server):
     policy = headers["content-security-policy"]
     assert status == 200 and "default-src 'none'" in policy and "unsafe" not in policy
     assert b"http://" not in page and b"https://" not in page
+
+
+def test_the_server_itself_needs_no_torch():
+    code = "import sys, adverb.serve.app, adverb.serve.server; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 # -- load, time, the end

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,10 +155,8 @@ def refresh(served: Served) -> bool:
         return False
     _refuse_pickles(folder)
     model = load(served.path)
-    if "torch" in sys.modules and hasattr(model, "to"):  # an exported model computes where its engine does
-        from adverb.machine import pick_device
-
-        model.to(pick_device("auto"))
+    if not hasattr(model, "generate"):
+        model.to("auto")
     _warm_up(model)
     served.model, served.written = model, written
     return True
