@@ -140,6 +140,12 @@ def server(start, small) -> Server:
     return start(*small.values())
 
 
+@pytest.fixture(scope="session")
+def locked(start, small) -> Server:
+    """One that asks for a key, and is given it by `ask` unless told otherwise."""
+    return start(small["classes"], key="s3cret")
+
+
 @pytest.fixture
 def in_float32(monkeypatch):
     """A machine on which bf16 is no faster, as that of `start`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-import json
+import re
 import signal
 import socket
 import subprocess
@@ -15,10 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
+from adverb.errors import UserError
 from adverb.pipelines import load
+from adverb.pipelines.draw import draw_to
 from adverb.pipelines.predict import answers
 from adverb.pipelines.stream import Row
+from adverb.serve.server import serve
 
 TEXT = "the good cat saw a small red house, and was it big?"
 ANIMALS = {"candidates": ["cat", "dog"]}
@@ -84,8 +88,8 @@ def test_embeddings_in_the_shape_of_openai(server, small):
     assert said["usage"] == {"prompt_tokens": tokens, "total_tokens": tokens}
 
 
-def test_a_grid_is_the_file_that_generate_writes(server, small, adverb, tmp_path):
-    adverb("generate", small["draws"], "-n", 9, "--seed", 3, "--label", "two", "--out", "grid.png")
+def test_a_grid_is_the_file_that_generate_writes(server, small, tmp_path):
+    draw_to(load(small["draws"]), tmp_path / "grid.png", n=9, seed=3, label="two")
     status, found, headers = server.ask("/generate", {"n": 9, "seed": 3, "label": "two"})
     assert status == 200 and headers["content-type"] == "image/png"
     assert found == (tmp_path / "grid.png").read_bytes()
@@ -120,13 +124,10 @@ def test_words_are_explained_by_leaving_them_out(server, small, in_float32):
     assert max(abs(word["change"]) for word in said["words"]) > 0.01
 
 
-def test_minilm_embeds_as_predict_does(start, minilm, adverb):
+def test_minilm_embeds_as_predict_does(start, minilm):
     server = start(f"minilm={minilm}")
     texts = ["The capital of France is Paris.", "A cat sleeps in the sun."]
-    said = server.ask("/embed", {"texts": texts})[1]["answers"]
-    predicted = [json.loads(line) for line in adverb("predict", minilm, *texts).stdout.splitlines()]
-    for one, other in zip(said, predicted, strict=True):
-        np.testing.assert_allclose(one["embedding"], other["embedding"], atol=2e-6)
+    assert same(server.ask("/embed", {"texts": texts})[1]["answers"], answers(load(minilm), rows(*texts)))
     status, refused, _ = server.ask("/embed", {"texts": ["fine", "word " * 300]})
     assert status == 413 and "texts[1] has 302 tokens, of which 'minilm' reads 256" in refused["error"]
 
@@ -182,14 +183,13 @@ def test_json_must_be_called_json(server):
     assert status == 422 and "Content-Type: application/json" in said["error"]
 
 
-def test_a_key_is_asked_for(start, small):
-    server = start(small["classes"], key="s3cret")
-    assert server.ask("/classify", {"texts": "a"})[0] == 200
+def test_a_key_is_asked_for(locked):
+    assert locked.ask("/classify", {"texts": "a"})[0] == 200
     for wrong in ("Bearer s3cre", "Bearer s3cret2", "Bearer", "s3cret", "Basic s3cret", ""):
-        status, said, headers = server.ask("/classify", {"texts": "a"}, Authorization=wrong)
+        status, said, headers = locked.ask("/classify", {"texts": "a"}, Authorization=wrong)
         assert status == 401 and "API key" in said["error"] and headers["www-authenticate"] == "Bearer"
     for path, status in (("/metrics", 401), ("/models", 401), ("/openapi.json", 401), ("/healthz", 200), ("/", 200)):
-        assert server.ask(path, Authorization="")[0] == status, path
+        assert locked.ask(path, Authorization="")[0] == status, path
 
 
 def test_pages_may_not_load_from_elsewhere(server):
@@ -218,57 +218,73 @@ Reader.classify = slowly
 """
 
 
-def test_a_full_queue_a_slow_answer_and_a_slow_request(start, small):
-    limits = {"queue": 40, "batch": 4, "answer": 1.0, "upload": 0.5}
-    server = start(small["classes"], limits=limits, code=SLOW)
-    with ThreadPoolExecutor(16) as pool:
-        said = list(pool.map(lambda i: server.ask("/classify", {"texts": "slow 0.4"}), range(16)))
-    by_status = {status: [one for one in said if one[0] == status] for status in {one[0] for one in said}}
-    assert by_status.keys() == {200, 429, 504}  # two or three in time, some in the queue, the rest refused
-    assert all(int(headers["retry-after"]) >= 1 for _, _, headers in by_status[429])
-    assert by_status[504][0][1]["error"] == "no answer within 1 s: send less at once, or try again later"
+@pytest.fixture(scope="module")
+def slow(start, small):
+    """A server that sleeps for as many seconds as a text says behind "slow", with a short queue and short patience."""
+    return start(small["classes"], limits={"queue": 40, "batch": 4, "answer": 1.2, "upload": 0.5}, code=SLOW)
 
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as half:
-        half.sendall(b"POST /classify HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")
-        assert half.recv(4096).startswith(b"HTTP/1.1 408")
+
+def test_a_full_queue_and_a_late_answer(slow):
+    with ThreadPoolExecutor(16) as pool:
+        said = list(pool.map(lambda i: slow.ask("/classify", {"texts": "slow 0.5"}), range(16)))
+    by_status = {status: [one for one in said if one[0] == status] for status in {one[0] for one in said}}
+    assert by_status.keys() == {200, 429, 504}  # two or so in time, some in the queue, the rest refused
+    assert all(int(headers["retry-after"]) >= 1 for _, _, headers in by_status[429])
+    assert by_status[504][0][1]["error"] == "no answer within 1.2 s: send less at once, or try again later"
     deadline = time.monotonic() + 10
-    while b"adverb_queue_tokens 0.0" not in server.ask("/metrics")[1]:  # what was given up has left the queue
+    while b"adverb_queue_tokens 0.0" not in slow.ask("/metrics")[1]:  # what was given up has left the queue
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert server.ask("/classify", {"texts": "a cat"})[0] == 200
+    assert slow.ask("/classify", {"texts": "a cat"})[0] == 200
 
 
-def test_sigterm_drains(start, small):
-    server = start(small["classes"], code=SLOW)
-    idle = server.connect()
+def test_a_request_that_does_not_arrive(slow):
+    with socket.create_connection(("127.0.0.1", slow.port), timeout=10) as half:
+        half.sendall(b"POST /classify HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")
+        assert half.recv(4096).startswith(b"HTTP/1.1 408")
+
+
+def test_sigterm_drains(slow):
+    """The last one to need it."""
+    idle = slow.connect()
     idle.request("GET", "/readyz")
     assert idle.getresponse().read() == b'{"status":"ready"}'
-    with ThreadPoolExecutor(4) as pool:
-        running = [pool.submit(server.ask, "/classify", {"texts": f"slow {1 + i}"}) for i in range(2)]
-        time.sleep(0.4)
-        server.process.send_signal(signal.SIGTERM)
-        time.sleep(0.4)
+    with ThreadPoolExecutor(2) as pool:
+        running = [pool.submit(slow.ask, "/classify", {"texts": "slow 0.5"}) for _ in range(2)]
+        time.sleep(0.2)
+        slow.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
         with pytest.raises(OSError):
-            server.ask("/classify", {"texts": "a"})
+            slow.ask("/classify", {"texts": "a"})
         assert [one.result()[0] for one in running] == [200, 200]
-    assert server.process.wait(10) == 0
-    assert "Traceback" not in server.process.stdout.read()
+    assert slow.process.wait(20) == 0
+    assert "Traceback" not in slow.process.stdout.read()
 
 
-def test_what_cannot_be_served_is_said(adverb, small, tmp_path):
+@pytest.fixture
+def pickled(small, tmp_path):
     (tmp_path / "pickled").mkdir()
     for name in ("config.json", "tokenizer.json"):
         (tmp_path / "pickled" / name).write_bytes((small["classes"] / name).read_bytes())
     (tmp_path / "pickled/pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'touch run'\ntR.")
+    return tmp_path / "pickled"
+
+
+def test_pickles_are_not_opened(adverb, pickled, tmp_path):
+    done = adverb("serve", pickled)
+    assert done.returncode == 2 and "pytorch_model.bin is a pickle, which serve does not open" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_cannot_be_served_is_said(small):
+    model = str(small["classes"])
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        for words, message in (
-            ((small["classes"], small["classes"]), "two models are called 'classes': name them, as in classes-2="),
-            (("pickled",), "pytorch_model.bin is a pickle, which serve does not open"),
-            (("nothing-here",), "nothing-here"),
-            ((small["classes"], "--api-key", " "), "the API key is empty"),
-            ((small["classes"], "--port", port), f"can't listen on 127.0.0.1, port {port}: "),
+        for models, options, message in (
+            ([model, model], {}, "two models are called 'classes': name them, as in classes-2="),
+            (["nothing-here"], {}, "nothing-here"),
+            ([model], {"key": " "}, "the API key is empty"),
+            ([model], {"port": port}, f"can't listen on 127.0.0.1, port {port}: "),
         ):
-            done = adverb("serve", *words)
-            assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
-    assert not (tmp_path / "run").exists()
+            with pytest.raises(UserError, match=re.escape(message)):
+                serve(models, console=Console(quiet=True), **options)

@@ -210,14 +210,14 @@ def test_a_phone_shows_all_of_it(page, small, dark):
     page.size(1200, 900)
 
 
-def test_a_key_is_asked_for_once(driver, start, small, page):
-    locked = Page(driver, start(small["classes"], key="s3cret").url)
+def test_a_key_is_asked_for_once(driver, locked):
+    page = Page(driver, locked.url)
     driver.get(locked.url)
-    locked.wait(lambda: locked.all("dialog[open]"))
+    page.wait(lambda: page.all("dialog[open]"))
     driver.find_element(By.ID, "secret").send_keys("s3cret", Keys.ENTER)
-    locked.wait(lambda: locked.all(".bars"))
+    page.wait(lambda: page.all(".bars"))
     driver.refresh()
-    locked.wait(lambda: locked.all(".bars"))
-    assert not locked.all("dialog[open]")
+    page.wait(lambda: page.all(".bars"))
+    assert not page.all("dialog[open]")
     driver.get_log("browser")  # the refusal before the key was given
     driver.get("about:blank")
