@@ -82,19 +82,17 @@ def test_an_item_larger_than_a_batch_is_alone():
 def test_kinds_of_work_take_turns():
     async def scenario(batcher, work):
         first = await occupied(batcher, work)
-        other = Doubling("other", work.may)
+        other = Doubling("other", work.may, work.batches)
         long = asyncio.create_task(batcher.ask(work, list(range(100)), [5] * 100))
         await asyncio.sleep(0.02)
         short = asyncio.create_task(batcher.ask(other, [7], [5]))
         await asyncio.sleep(0.02)
         work.may.set()
-        assert await short == [14]
-        begun = sum(map(len, work.batches))
-        await asyncio.gather(first, long)
-        return begun
+        return await asyncio.gather(first, long, short)
 
-    begun, *_ = run(scenario, batch=10)
-    assert begun < 20  # of the hundred before it
+    (_, long, short), work, _ = run(scenario, batch=10)
+    assert long == [2 * i for i in range(100)] and short == [14]
+    assert work.batches[:4] == [[0], [0, 1], [7], [2, 3]]  # not behind the hundred that came before it
 
 
 def test_a_full_queue_refuses_and_says_when_to_come_back():

@@ -65,13 +65,14 @@ class Explain(Asked):
 
 
 class Embeddings(BaseModel):
-    """The shape of OpenAI's API; texts that are too long are refused."""
+    """The shape of OpenAI's API, and `truncate`."""
 
     model_config = ConfigDict(extra="forbid")
 
     input: Texts = Field(description="one text or several; not tokens, which differ from model to model")
     model: Model = None
     encoding_format: Literal["float", "base64"] = "float"
+    truncate: Truncate = False
     user: str | None = Field(None, description="ignored")
 
 
@@ -155,6 +156,7 @@ class ModelFacts(BaseModel):
     mask: str | None = Field(None, description="what stands for a missing word")
     multi_label: bool = False
     regression: bool = False
+    walks: bool = Field(False, description="whether /walk goes from one of its images to another")
 
 
 class Models(BaseModel):

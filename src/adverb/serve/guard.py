@@ -20,6 +20,7 @@ from adverb.serve.meters import Meters
 
 log = logging.getLogger("adverb.serve")
 CLIENT_LEFT = 499  # never sent: for the counters, as nginx writes it
+READ_ON = 8  # times the largest size of a body
 OPEN = ("/", "/healthz", "/readyz")  # need no key; neither does what lies under /page/
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -51,7 +52,7 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                own = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+                own = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
                 message = {**message, "headers": [*message["headers"], *own]}
             await send(message)
 
@@ -120,20 +121,23 @@ class Guard:
             raise Refused(401, what, WWW_Authenticate="Bearer")
 
     async def _body(self, scope, receive) -> bytes:
-        limit = self.limits.body
-        too_large = Refused(413, f"the request is larger than {limit:,} bytes: send less at once", Connection="close")
+        """What is too large is read on for a while: a client that still sends would not see an answer."""
+        limit, size, body = self.limits.body, 0, bytearray()
         length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        if int(length) > limit:
+        too_large = Refused(413, f"the request is larger than {limit:,} bytes: send less at once", Connection="close")
+        if int(length) > READ_ON * limit:
             raise too_large
-        body = bytearray()
         try:
             async with asyncio.timeout(self.limits.upload):
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         raise _Left
-                    body += message.get("body", b"")
-                    if len(body) > limit:
+                    part = message.get("body", b"")
+                    size += len(part)
+                    if size <= limit:
+                        body += part
+                    if size > limit and not message.get("more_body") or size > READ_ON * limit:
                         raise too_large
                     if not message.get("more_body"):
                         return bytes(body)

@@ -46,7 +46,7 @@ class Served:
         """As `bodies.ModelFacts`."""
         found = {"name": self.name, "verb": self.verb, "run": self.run is not None}
         if self.verb == "generate":
-            return found | {"labels": self.model.label_names}
+            return found | {"labels": self.model.label_names, "walks": hasattr(self.model, "walk")}
         if self.verb is None:
             return found
         found |= {"max_length": self.model.max_length}

@@ -64,7 +64,7 @@ class Service:
     async def embeddings(self, asked: bodies.Embeddings) -> tuple[str, list[list[float]], int]:
         """(model, vectors, tokens)"""
         served = self.models.find(asked.model, "embed")
-        costs = await self._costs(served, asked.input, whole=True)
+        costs = await self._costs(served, asked.input, whole=not asked.truncate)
         said = await self._ask(Reading(served), _rows(asked.input), costs)
         return served.name, [one["embedding"] for one in said], sum(costs)
 
@@ -89,6 +89,8 @@ class Service:
         if isinstance(asked, bodies.Generate):
             kind = asked.format
         else:
+            if not hasattr(served.model, "walk"):
+                raise Refused(422, f"the model '{served.name}' is an export, which draws but does not walk")
             walk, images = (asked.first, asked.second, asked.frames), asked.frames
             if max(walk[:2]) >= asked.n:
                 raise Refused(422, f"first and second are numbers of the n = {asked.n} images, from 0")
@@ -105,7 +107,8 @@ class Service:
         found = await self.batcher.ask(work, items, costs)
         for place, one in enumerate(found):
             if isinstance(one, UserError):
-                raise Refused(422, f"texts[{place}]: {one}" if len(found) > 1 else str(one))
+                told = " ".join(str(one).split())
+                raise Refused(422, f"texts[{place}]: {told}" if len(found) > 1 else told)
             if isinstance(one, Exception):
                 raise Refused(500, f"the model '{work.model}' failed on this: the server's log says why")
         return found

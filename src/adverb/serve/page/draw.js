@@ -56,6 +56,7 @@ export function drawPanel(model) {
     walk();
   }
 
+  /** Of a model that walks: the newest choice is B, the one before it A. */
   function choose(i) {
     ends = i === ends[1] ? ends : [ends[1], i];
     mark();
@@ -63,6 +64,7 @@ export function drawPanel(model) {
   }
 
   function mark() {
+    if (!model.walks) return;
     [...grid.children].forEach((cell, i) => {
       delete cell.dataset.end;
       cell.setAttribute("aria-pressed", String(ends.includes(i)));
@@ -71,6 +73,7 @@ export function drawPanel(model) {
   }
 
   async function walk() {
+    if (!model.walks) return;
     stop();
     walking?.abort();
     const mine = (walking = new AbortController());
@@ -136,7 +139,7 @@ export function drawPanel(model) {
         h("div", {title: "Below 1: more typical, less varied"}, h("label", {for: "truncation", class: "spread"}, "Truncation", shown), truncation))),
     error,
     h("div", {class: "drawing"}, grid,
-      h("section", {class: "card", "aria-label": "A walk"}, stage,
+      h("section", {class: "card", "aria-label": "A walk", hidden: !model.walks}, stage,
         h("div", {}, slider, h("div", {class: "ends"}, h("b", {}, "A"), h("b", {}, "B"))),
         h("p", {class: "dim small"}, "Choose two samples, and walk from one to the other."), play)),
     h("div", {class: "row"}, h("button", {type: "button", onclick: save}, "Save the samples")),

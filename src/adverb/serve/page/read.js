@@ -83,6 +83,7 @@ async function explain(place, model, text, pair, signal) {
 }
 
 function strongest(text, words, unit) {
+  if (words.every((word) => Math.abs(word.change) < 0.005)) return "none, no word matters alone";
   const first = [...words].sort((a, b) => Math.abs(b.change) - Math.abs(a.change)).slice(0, 3);
   return first.map((word) => `${text.slice(...places(text, word))} ${unit(word.change)}`).join(", ") || "none";
 }

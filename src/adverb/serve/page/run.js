@@ -12,8 +12,9 @@ export function runPanel(model) {
   const progress = h("progress", {max: 1, value: 0, "aria-label": "Progress"});
   const place = h("div", {});
   const curves = h("div", {class: "curves"});
+  const floor = h("p", {class: "dim small", hidden: true}, "Dashed: the floor, what a second sample of real data scores.");
   const error = h("p", {class: "error", hidden: true});
-  const panel = h("div", {class: "result"}, error, h("div", {}, facts, progress), place, curves);
+  const panel = h("div", {class: "result"}, error, h("div", {}, facts, progress), place, h("div", {}, curves, floor));
   const sheet = sampleSheet(model, place);
   let seen = "";
 
@@ -44,6 +45,7 @@ export function runPanel(model) {
     ].filter(Boolean));
     progress.value = run.progress;
     sheet(run);
+    floor.hidden = !Object.keys(run.floors).length;
     curves.replaceChildren(...Object.entries(run.curves).map(([name, points]) => chart(name, points, run.floors[name])));
   }
 
