@@ -34,13 +34,13 @@ def rows(*texts: str, pair: str | None = None) -> list[Row]:
 
 
 def same(found, expected) -> bool:
-    """Equal, numbers to 2e-6: the sixth digit is rounded."""
+    """Equal, numbers to 1e-5: the sixth digit is rounded, and sums depend on what else is in a batch."""
     if isinstance(expected, dict):
         return found.keys() == expected.keys() and all(same(found[key], expected[key]) for key in expected)
     if isinstance(expected, list):
         return len(found) == len(expected) and all(map(same, found, expected))
     if isinstance(expected, float):
-        return abs(found - expected) <= 2e-6
+        return abs(found - expected) <= 1e-5
     return found == expected
 
 
@@ -221,16 +221,16 @@ Reader.classify = slowly
 @pytest.fixture(scope="module")
 def slow(start, small):
     """A server that sleeps for as many seconds as a text says behind "slow", with a short queue and short patience."""
-    return start(small["classes"], limits={"queue": 40, "batch": 4, "answer": 1.2, "upload": 0.5}, code=SLOW)
+    return start(small["classes"], limits={"queue": 40, "batch": 4, "answer": 2.5, "upload": 0.5}, code=SLOW)
 
 
 def test_a_full_queue_and_a_late_answer(slow):
     with ThreadPoolExecutor(16) as pool:
-        said = list(pool.map(lambda i: slow.ask("/classify", {"texts": "slow 0.5"}), range(16)))
+        said = list(pool.map(lambda i: slow.ask("/classify", {"texts": "slow 1.0"}), range(16)))
     by_status = {status: [one for one in said if one[0] == status] for status in {one[0] for one in said}}
-    assert by_status.keys() == {200, 429, 504}  # two or so in time, some in the queue, the rest refused
+    assert by_status.keys() == {200, 429, 504}  # two in time, some in the queue, the rest refused
     assert all(int(headers["retry-after"]) >= 1 for _, _, headers in by_status[429])
-    assert by_status[504][0][1]["error"] == "no answer within 1.2 s: send less at once, or try again later"
+    assert by_status[504][0][1]["error"] == "no answer within 2.5 s: send less at once, or try again later"
     deadline = time.monotonic() + 10
     while b"adverb_queue_tokens 0.0" not in slow.ask("/metrics")[1]:  # what was given up has left the queue
         assert time.monotonic() < deadline

@@ -7,14 +7,16 @@ import shutil
 
 import pytest
 
+from adverb.data.grid import save_grid
+from adverb.pipelines import load
+
 webdriver = pytest.importorskip("selenium.webdriver")
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
-FIELD_SIZES = (
-    "[...document.querySelectorAll('input, textarea, select')].map((e) => parseFloat(getComputedStyle(e).fontSize))"
-)
+FIELD_SIZES = """[...document.querySelectorAll("input:not([type=range]), textarea, select")]
+    .map((field) => parseFloat(getComputedStyle(field).fontSize))"""
 ARGUMENTS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
 
 
@@ -84,17 +86,8 @@ def run_folder(small, tmp_path_factory):
     rows.append({"step": 20, "progress": 0.4, "seconds": 1800.0, "health/word": "collapsing"})
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     for step in (10, 20):
-        (folder / f"samples/step-{step:07d}.png").write_bytes((small["draws"].parent / "grid.png").read_bytes())
+        save_grid(load(small["draws"]).generate(16, seed=step), folder / f"samples/step-{step:07d}.png")
     return folder
-
-
-@pytest.fixture(scope="module")
-def small(small):
-    from adverb.data.grid import save_grid
-    from adverb.pipelines import load
-
-    save_grid(load(small["draws"]).generate(16), small["draws"].parent / "grid.png")
-    return small
 
 
 @pytest.fixture(scope="module")
@@ -113,8 +106,6 @@ def nothing_from_elsewhere_and_no_errors(page):
 
 
 def test_masks_are_filled(page, small):
-    from adverb.pipelines import load
-
     page.open("fill")
     page.write("text", "the [MASK] sat")
     fills = load(small["fill"]).fill_mask("the [MASK] sat", 8)

@@ -46,11 +46,13 @@ export function bars(rows, label) {
       h("span", {class: "value"}, row.value ?? percent(row.share))))));
 }
 
-/** The same function, called once after `wait` milliseconds without another call. */
+/** The same function, called once after `wait` milliseconds without another call, unless cancelled before. */
 export function debounced(f, wait = 350) {
   let timer;
-  return (...values) => {
+  const soon = (...values) => {
     clearTimeout(timer);
     timer = setTimeout(() => f(...values), wait);
   };
+  soon.cancel = () => clearTimeout(timer);
+  return soon;
 }

@@ -17,6 +17,7 @@ export function panel({fields, request, show, examples = [], tools = () => []}) 
   let running;
 
   async function run() {
+    soon.cancel();
     running?.abort();
     const values = Object.fromEntries(Object.entries(inputs).map(([name, input]) => [name, input.value]));
     const wanted = request(values);
