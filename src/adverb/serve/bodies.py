@@ -79,7 +79,7 @@ class Embeddings(BaseModel):
 class _Samples(Asked):
     n: int = Field(1, ge=1, le=256)
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="the same seed draws the same images")
-    label: str | None = Field(None, description="a class; none: as often as in the data")
+    label: str | None = Field(None, description="a class, or 'each' in turn; none: as often as in the data")
     truncation: float = Field(1.0, ge=0.1, le=1, description="below 1: more typical, less varied")
 
 

@@ -16,6 +16,7 @@ from adverb.data.grid import make_grid
 from adverb.errors import UserError
 from adverb.serve.models import Served
 
+EACH = "each"  # the label that stands for all, as `Generator.generate` takes it
 IMAGE_TOKENS = 16  # what an image costs, in tokens of a reader
 
 
@@ -74,7 +75,8 @@ class Drawing:
         except UserError as error:
             return error
         if item.format == "png":
-            return png(make_grid(images, columns=math.ceil(math.sqrt(item.n))))
+            columns = len(model.label_names) if item.label == EACH else math.ceil(math.sqrt(item.n))
+            return png(make_grid(images, columns=columns))
         names = None if labels is None else [model.label_names[label] for label in labels.tolist()]
         return [base64.b64encode(png(picture(image))).decode() for image in images], names
 
