@@ -97,7 +97,7 @@ class Models:
     async def follow_runs(self, every: float = LOOK_AGAIN) -> None:
         """Open models of runs that still train when they are there, and again when they are better; until cancelled.
 
-        A request that has begun keeps the model that it began with.
+        Every batch is answered by one model; a large request may get its first texts from the one before.
         """
         runs = [served for served in self.served.values() if served.run is not None]
         while runs:
