@@ -195,6 +195,23 @@ def export(
     write(model, to, out, data=data, console=console)
 
 
+@app.command(no_args_is_help=True)
+def serve(
+    models: Annotated[
+        list[str], typer.Argument(metavar="MODEL...", help="run folders, saved models, hub names; or NAME=MODEL")
+    ],
+    host: Annotated[str, typer.Option(help="the address to listen on; 0.0.0.0: all of this machine's")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free")] = 8000,
+    api_key: Annotated[
+        str | None, typer.Option(envvar="ADVERB_API_KEY", help="what requests must bring: Authorization: Bearer KEY")
+    ] = None,
+):
+    """Answer over HTTP, with a page to try the models in."""
+    from adverb.serve.server import serve as listen
+
+    listen(models, host=host, port=port, key=api_key, console=console)
+
+
 @app.command(hidden=True)
 def demo(
     minutes: Annotated[float, typer.Option(help="training time of the GAN")] = 3.0,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from adverb.data.grid import as_pixels
 from adverb.errors import UserError
 from adverb.pipelines.labels import EACH, labels_for
-from adverb.pipelines.latents import closed_walk, normal
+from adverb.pipelines.latents import closed_walk, normal, slerp
 
 if TYPE_CHECKING:
     from adverb.pipelines.neighbours import Neighbours
@@ -86,13 +86,18 @@ class Generator:
         with_labels: also return int64 [n], None when unconditional.
         Raises UserError for a label the model does not know.
         """
+        latents, labels = self._samples(n, seed, label, truncation)
+        images = self.draw(latents, labels)
+        return (images, labels) if with_labels else images
+
+    def _samples(self, n, seed, label, truncation) -> tuple[Tensor, np.ndarray | None]:
+        """Latents [n, Z] and labels int64 [n] of what `generate` draws."""
         n = n if isinstance(seed, int) else len(seed)
         labels = self.labels_for(n, seed, label)
         latents = self.latents(n, seed, truncation)
         if isinstance(label, str) and label == EACH:
             latents = latents.repeat_interleave(len(self.label_names), dim=0)[:n]
-        images = self.draw(latents, labels)
-        return (images, labels) if with_labels else images
+        return latents, labels
 
     def interpolate(
         self,
@@ -109,6 +114,29 @@ class Generator:
         """
         walk = closed_walk(self.latents(n, seed, truncation), frames)
         return self.draw(walk, self.labels_for(len(walk), 0, self._one_label(label)))
+
+    def walk(
+        self,
+        first: int,
+        second: int,
+        frames: int,
+        *,
+        n: int,
+        seed: int | Sequence[int] = 0,
+        label: str | int | np.ndarray | None = None,
+        truncation: float = 1.0,
+        with_labels: bool = False,
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray | None]:
+        """The way from one of the images `generate(n, seed=…, …)` to another, both included: uint8 [frames, H, W, C].
+
+        On the sphere of latents. Where the two have different labels, it changes halfway. frames: at least 2.
+        """
+        latent, labels = self._samples(n, seed, label, truncation)
+        points = torch.cat([slerp(latent[first], latent[second], frames - 1), latent[second, None]])  # [frames, Z]
+        if labels is not None:
+            labels = np.where(np.arange(frames) < frames / 2, labels[first], labels[second])
+        images = self.draw(points, labels)
+        return (images, labels) if with_labels else images
 
     def directions(self, n: int = 5) -> Tensor:
         """The n directions of the latent that change images most, unit vectors, float32 [n, Z], the strongest first.

@@ -1,0 +1,154 @@
+// The panel of a generator: samples, and the way between two of them.
+
+import {ask, curl} from "./api.js";
+import {debounced, h} from "./dom.js";
+
+const FRAMES = 24;
+const LARGE = 64; // pixels from which on an image is smoothed
+
+export function drawPanel(model) {
+  let ends = [0, 1], images = [], frames = [], labels = null, drawing, walking, playing;
+  const field = (name, label, input) => h("div", {}, h("label", {for: name}, label), input);
+  const again = debounced(draw, 200);
+
+  const seed = h("input", {id: "seed", type: "number", min: 0, max: Number.MAX_SAFE_INTEGER, value: 1, oninput: again});
+  const count = h("select", {id: "count", onchange: draw}, [4, 9, 16, 36, 64].map((n) => h("option", {selected: n === 16}, n)));
+  const label = h("select", {id: "label", onchange: draw}, h("option", {value: ""}, "any"), model.labels.map((name) => h("option", {value: name}, name)));
+  const truncation = h("input", {id: "truncation", type: "range", min: 0.2, max: 1, step: 0.05, value: 1, oninput: () => { told(); again(); }});
+  const shown = h("output", {for: "truncation", class: "dim"});
+  const grid = h("div", {class: "grid", role: "group", "aria-label": "Samples; arrow keys move, Enter chooses", onkeydown: move});
+  const error = h("p", {class: "error", hidden: true});
+  const stage = h("div", {class: "stage"});
+  const slider = h("input", {id: "walk", type: "range", min: 0, max: FRAMES - 1, value: 0, "aria-label": "From A to B", oninput: () => { stop(); show(); }});
+  const play = h("button", {type: "button", onclick: () => (playing ? stop() : start())}, "▶ Play");
+  const shell = h("pre", {});
+
+  const samples = () => ({model: model.name, n: Number(count.value), seed: Number(seed.value || 0), ...(label.value && {label: label.value}), truncation: Number(truncation.value)});
+  const told = () => { shown.textContent = Number(truncation.value).toFixed(2); };
+
+  async function draw() {
+    drawing?.abort();
+    const mine = (drawing = new AbortController());
+    const wanted = {...samples(), format: "json"};
+    shell.textContent = `${curl("/generate", samples())} -o samples.png`;
+    try {
+      ({images, labels} = await ask("/generate", wanted, mine.signal));
+      error.hidden = true;
+    } catch (problem) {
+      if (problem.name === "AbortError") return;
+      error.textContent = problem.message;
+      error.hidden = false;
+      return;
+    }
+    ends = ends.map((end, i) => (end < images.length ? end : i));
+    const columns = Math.round(Math.sqrt(images.length));
+    grid.style.setProperty("--columns", columns);
+    grid.replaceChildren(...images.map((image, i) => h("button", {
+      type: "button", tabindex: i === ends[0] ? 0 : -1, title: labels?.[i], onclick: () => choose(i),
+      "aria-label": `Sample ${i + 1}${labels ? `, ${labels[i]}` : ""}`,
+    }, picture(image, (width, height) => {
+      for (const element of [grid, stage]) {
+        element.style.setProperty("--ratio", width / height);
+        element.classList.toggle("smooth", Math.max(width, height) >= LARGE);
+      }
+    }))));
+    mark();
+    walk();
+  }
+
+  /** Of a model that walks: the newest choice is B, the one before it A. */
+  function choose(i) {
+    ends = i === ends[1] ? ends : [ends[1], i];
+    mark();
+    walk();
+  }
+
+  function mark() {
+    if (!model.walks) return;
+    [...grid.children].forEach((cell, i) => {
+      delete cell.dataset.end;
+      cell.setAttribute("aria-pressed", String(ends.includes(i)));
+      if (ends.includes(i)) cell.dataset.end = ends[0] === ends[1] ? "A B" : i === ends[0] ? "A" : "B";
+    });
+  }
+
+  async function walk() {
+    if (!model.walks) return;
+    stop();
+    walking?.abort();
+    const mine = (walking = new AbortController());
+    try {
+      const said = await ask("/walk", {...samples(), first: ends[0], second: ends[1], frames: FRAMES}, mine.signal);
+      frames = said.images;
+      stage.replaceChildren(...frames.map((image) => picture(image)));
+      slider.value = 0;
+      show();
+    } catch (problem) {
+      if (problem.name !== "AbortError") stage.replaceChildren(h("p", {class: "dim small"}, problem.message));
+    }
+  }
+
+  function show() {
+    [...stage.children].forEach((image, i) => { image.hidden = i !== Number(slider.value); });
+  }
+
+  function start() {
+    play.textContent = "❚❚ Pause";
+    let step = 1;
+    playing = setInterval(() => {
+      if (!document.body.contains(stage)) return stop();
+      const at = Number(slider.value);
+      if (at + step < 0 || at + step >= frames.length) step = -step;
+      slider.value = at + step;
+      show();
+    }, 80);
+  }
+
+  function stop() {
+    clearInterval(playing);
+    playing = undefined;
+    play.textContent = "▶ Play";
+  }
+
+  function move(event) {
+    const columns = Math.round(Math.sqrt(images.length));
+    const by = {ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns}[event.key];
+    const cells = [...grid.children];
+    const next = by && cells[cells.indexOf(document.activeElement) + by];
+    if (!next) return;
+    event.preventDefault();
+    cells.forEach((cell) => { cell.tabIndex = cell === next ? 0 : -1; });
+    next.focus();
+  }
+
+  async function save() {
+    const blob = await ask("/generate", samples());
+    const link = h("a", {href: URL.createObjectURL(blob), download: `${model.name}-${seed.value}.png`});
+    link.click();
+    URL.revokeObjectURL(link.href);
+  }
+
+  told();
+  draw();
+  return [
+    h("form", {onsubmit: (event) => { event.preventDefault(); draw(); }},
+      h("div", {class: "fields"},
+        field("seed", "Seed", h("div", {class: "with"}, seed, h("button", {type: "button", onclick: () => { seed.value = Math.floor(Math.random() * 1e6); draw(); }}, "New"))),
+        field("count", "How many", count),
+        model.labels.length ? field("label", "Of which class", label) : null,
+        h("div", {title: "Below 1: more typical, less varied"}, h("label", {for: "truncation", class: "spread"}, "Truncation", shown), truncation))),
+    error,
+    h("div", {class: "drawing"}, grid,
+      h("section", {class: "card", "aria-label": "A walk", hidden: !model.walks}, stage,
+        h("div", {}, slider, h("div", {class: "ends"}, h("b", {}, "A"), h("b", {}, "B"))),
+        h("p", {class: "dim small"}, "Choose two samples, and walk from one to the other."), play)),
+    h("div", {class: "row"}, h("button", {type: "button", onclick: save}, "Save the samples")),
+    h("details", {}, h("summary", {}, "As a request"), shell),
+  ];
+}
+
+function picture(image, sized) {
+  const element = h("img", {alt: "", src: `data:image/png;base64,${image}`});
+  if (sized) element.addEventListener("load", () => sized(element.naturalWidth, element.naturalHeight), {once: true});
+  return element;
+}

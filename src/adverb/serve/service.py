@@ -1,0 +1,139 @@
+"""From a request that is well formed to its answer: which model, what it costs, what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from adverb.errors import UserError
+from adverb.pipelines.stream import Row
+from adverb.serve import bodies
+from adverb.serve.batcher import Batcher, Work
+from adverb.serve.limits import MASKS, WORDS, Refused
+from adverb.serve.models import Models, Served
+from adverb.serve.occlusion import changes, without_each
+from adverb.serve.work import IMAGE_TOKENS, Drawing, Reading, Samples
+
+
+class Service:
+    """Raises Refused for whatever can't be answered."""
+
+    def __init__(self, models: Models, batcher: Batcher):
+        self.models, self.batcher = models, batcher
+
+    async def classify(self, asked: bodies.Classify) -> dict[str, Any]:
+        served = self.models.find(asked.model, "classify")
+        pairs = asked.pairs
+        if pairs is not None and len(pairs) != len(asked.texts):
+            raise Refused(422, f"there are {len(asked.texts)} texts, but {len(pairs)} pairs: send one for each")
+        costs = await self._costs(served, asked.texts, pairs, whole=not asked.truncate)
+        return await self._read(Reading(served), _rows(asked.texts, pairs), costs)
+
+    async def entities(self, asked: bodies.Entities) -> dict[str, Any]:
+        served = self.models.find(asked.model, "entities")
+        costs = await self._costs(served, asked.texts)
+        return await self._read(Reading(served), _rows(asked.texts), costs)
+
+    async def answer(self, asked: bodies.Answer) -> dict[str, Any]:
+        served = self.models.find(asked.model, "answer")
+        questions, contexts = asked.questions, asked.contexts
+        if len(contexts) == 1:
+            contexts = contexts * len(questions)
+        if len(contexts) != len(questions):
+            raise Refused(422, f"there are {len(questions)} questions, but {len(contexts)} contexts: send one for each")
+        costs = await self._costs(served, questions, contexts)
+        return await self._read(Reading(served, asked.top_k), _rows(questions, contexts), costs)
+
+    async def fill_mask(self, asked: bodies.FillMask) -> dict[str, Any]:
+        served = self.models.find(asked.model, "fill_mask")
+        mask = served.model.tokenizer.mask_token
+        for place, text in enumerate(asked.texts):
+            if (count := text.count(mask)) > MASKS:
+                raise Refused(413, f"texts[{place}] has {count} masks, of which {MASKS} can be filled at a time")
+        costs = await self._costs(served, asked.texts, whole=True)
+        costs = [cost * text.count(mask) for cost, text in zip(costs, asked.texts, strict=True)]
+        candidates = None if asked.candidates is None else tuple(asked.candidates)
+        return await self._read(Reading(served, asked.top_k, candidates), _rows(asked.texts), costs)
+
+    async def embed(self, asked: bodies.Embed) -> dict[str, Any]:
+        served = self.models.find(asked.model, "embed")
+        costs = await self._costs(served, asked.texts, whole=not asked.truncate)
+        return await self._read(Reading(served), _rows(asked.texts), costs)
+
+    async def embeddings(self, asked: bodies.Embeddings) -> tuple[str, list[list[float]], int]:
+        """(model, vectors, tokens)"""
+        served = self.models.find(asked.model, "embed")
+        costs = await self._costs(served, asked.input, whole=not asked.truncate)
+        said = await self._ask(Reading(served), _rows(asked.input), costs)
+        return served.name, [one["embedding"] for one in said], sum(costs)
+
+    async def explain(self, asked: bodies.Explain) -> dict[str, Any]:
+        served = self.models.find(asked.model, "classify")
+        words, texts = without_each(asked.text)
+        if len(words) > WORDS:
+            raise Refused(413, f"the text has {len(words)} words, of which {WORDS} can be explained")
+        texts = [asked.text, *texts]
+        pairs = None if asked.pair is None else [asked.pair] * len(texts)
+        costs = await self._costs(served, texts, pairs, whole=False)
+        said = await self._ask(Reading(served), _rows(texts, pairs), costs)
+        label, probability, changed = changes(said)
+        found = [{"start": w[0], "end": w[1], "change": change} for w, change in zip(words, changed, strict=True)]
+        return {"model": served.name, "label": label, "probability": probability, "words": found}
+
+    async def draw(self, asked: bodies.Generate | bodies.Walk) -> bytes | dict[str, Any]:
+        served = self.models.find(asked.model, "generate")
+        if asked.label is not None and not served.model.label_names:
+            raise Refused(422, f"the model '{served.name}' was trained without labels: leave label out")
+        walk, images, kind = None, asked.n, "json"
+        if isinstance(asked, bodies.Generate):
+            kind = asked.format
+        else:
+            if not hasattr(served.model, "walk"):
+                raise Refused(422, f"the model '{served.name}' is an export, which draws but does not walk")
+            walk, images = (asked.first, asked.second, asked.frames), asked.frames
+            if max(walk[:2]) >= asked.n:
+                raise Refused(422, f"first and second are numbers of the n = {asked.n} images, from 0")
+        samples = Samples(asked.n, asked.seed, asked.label, asked.truncation, kind, walk)
+        (found,) = await self._ask(Drawing(served), [samples], [IMAGE_TOKENS * images])
+        return found if kind == "png" else {"model": served.name, "images": found[0], "labels": found[1]}
+
+    # -- the queue
+
+    async def _read(self, work: Reading, rows: list[Row], costs: list[int]) -> dict[str, Any]:
+        return {"model": work.model, "answers": await self._ask(work, rows, costs)}
+
+    async def _ask(self, work: Work, items: Sequence[Any], costs: list[int]) -> list[Any]:
+        found = await self.batcher.ask(work, items, costs)
+        for place, one in enumerate(found):
+            if isinstance(one, UserError):
+                told = " ".join(str(one).split())
+                raise Refused(422, f"texts[{place}]: {told}" if len(found) > 1 else told)
+            if isinstance(one, Exception):
+                raise Refused(500, f"the model '{work.model}' failed on this: the server's log says why")
+        return found
+
+    async def _costs(
+        self, served: Served, texts: list[str], pairs: list[str] | None = None, whole: bool | None = None
+    ) -> list[int]:
+        """Tokens of each text, special ones included.
+
+        whole: whether texts longer than the model reads are refused (413), or cut (False); None: the model reads
+        texts of any length.
+        """
+        made = await asyncio.to_thread(served.model.tokenizer.encode_batch, texts, pairs)
+        counts, most = [len(encoding) for encoding in made], served.model.max_length
+        if whole is None:
+            return counts
+        if whole and max(counts) > most:
+            place = next(i for i, count in enumerate(counts) if count > most)
+            remedy = "shorten it" if served.verb == "fill_mask" else 'shorten it, or send "truncate": true'
+            said = f"texts[{place}] has {counts[place]:,} tokens, of which '{served.name}' reads {most:,}: {remedy}"
+            raise Refused(413, said)
+        return [min(count, most) for count in counts]
+
+
+def _rows(texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Row]:
+    """line: so that an answer that can't be given is one answer, not the end of all."""
+    pairs = pairs or [None] * len(texts)
+    return [Row(text, pair, line) for line, (text, pair) in enumerate(zip(texts, pairs, strict=True), 1)]

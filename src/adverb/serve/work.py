@@ -1,0 +1,92 @@
+"""What is asked of models, in the units of the queue."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from adverb.data.grid import make_grid
+from adverb.errors import UserError
+from adverb.serve.models import Served
+
+EACH = "each"  # the label that stands for all, as `Generator.generate` takes it
+IMAGE_TOKENS = 16  # what an image costs, in tokens of a reader
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Rows to answers, as `adverb predict` gives them. Items: `pipelines.stream.Row`; results: dicts."""
+
+    served: Served
+    top_k: int = 5
+    candidates: tuple[str, ...] | None = None
+
+    @property
+    def model(self) -> str:
+        return self.served.name
+
+    def run(self, items: Sequence[Any]) -> Sequence[Any]:
+        from adverb.pipelines.predict import answers
+
+        said = answers(self.served.model, items, top_k=self.top_k, candidates=self.candidates)
+        return [UserError(one["error"]) if "error" in one else one for one in said]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Which images: the arguments of `Generator.generate`. format: png, or json for each image of its own."""
+
+    n: int
+    seed: int
+    label: str | None
+    truncation: float
+    format: str = "json"
+    walk: tuple[int, int, int] | None = None  # first, second, frames: the way from one of them to another
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Items: `Samples`; results: a PNG file, or (PNG files in base64, labels)."""
+
+    served: Served
+
+    @property
+    def model(self) -> str:
+        return self.served.name
+
+    def run(self, items: Sequence[Samples]) -> Sequence[Any]:
+        return [self._draw(item) for item in items]
+
+    def _draw(self, item: Samples) -> bytes | tuple[list[str], list[str] | None] | UserError:
+        model = self.served.model
+        same = dict(seed=item.seed, label=item.label, truncation=item.truncation, with_labels=True)
+        try:
+            if item.walk is not None:
+                images, labels = model.walk(*item.walk, n=item.n, **same)
+            else:
+                images, labels = model.generate(item.n, **same)
+        except UserError as error:
+            return error
+        if item.format == "png":
+            columns = len(model.label_names) if item.label == EACH else math.ceil(math.sqrt(item.n))
+            return png(make_grid(images, columns=columns))
+        names = None if labels is None else [model.label_names[label] for label in labels.tolist()]
+        return [base64.b64encode(png(picture(image))).decode() for image in images], names
+
+
+def picture(image: np.ndarray) -> Image.Image:
+    """uint8 [H, W, C] as it is, transparent where it has a fourth channel."""
+    return Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+
+
+def png(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format="PNG")
+    return file.getvalue()
