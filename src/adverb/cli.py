@@ -214,7 +214,7 @@ def serve(
 
 @app.command(hidden=True)
 def demo(
-    minutes: Annotated[float, typer.Option(help="training time of the GAN")] = 3.0,
+    minutes: Annotated[float, typer.Option(help="training time of the GAN")] = 2.25,
     text: Annotated[list[str] | None, typer.Option(metavar="CAPTION", help="what to draw at the end")] = None,
 ):
     """The main jobs, offline: a GAN learns to draw digits, a BERT what praise is, and both to draw what they read."""

@@ -67,7 +67,7 @@ def draw_text(console: Console, captions: Sequence[str] = CAPTIONS) -> None:
     from adverb.pipelines.draw import draw_to
 
     console.print("[bold]Together:[/] a BERT reads a caption, a generator draws it.", highlight=False)
-    short = {"train.minutes": 1, "train.evaluations": 2}
+    short = {"train.steps": 1500, "train.minutes": 2, "train.evaluations": 2}  # whichever is over first
     run, ended = training.start("text-to-image", short, data="digits", console=console)
     if ended != "done":
         return
