@@ -15,7 +15,7 @@ from adverb.pipelines import load
 QUESTIONS = (
     "The pasta was perfect and the waiter made us laugh.",
     "It broke on the second day and nobody answers my letters.",
-    "I expected little and could not put it down.",
+    "Wonderful music in a lovely old hall.",
 )
 # wordings that training does not see: see UNSEEN_DIGIT_WORDINGS in adverb.data.captions
 CAPTIONS = ("a seven, written by hand", "please write a three", "the number that comes after four")
