@@ -36,7 +36,6 @@ from adverb.bert.checkpoint import load_pretrained, save_pretrained
 from adverb.bert.heads import SequenceClassifier
 from adverb.data.labelled import load_labelled
 from adverb.data.records import read_records
-from adverb.pipelines.batching import batches, pad
 from adverb.pipelines.model import outputs_of
 from adverb.pipelines.reader import Reader
 from adverb.pipelines.torch_model import TorchModel
@@ -84,17 +83,6 @@ class Features(nn.Module):
 
     def forward(self, *inputs: Tensor | None) -> Tensor:
         return self.model.features(*inputs)
-
-
-@torch.no_grad()
-def states(model: SequenceClassifier, ids: list[list[int]], pad_id: int) -> np.ndarray:
-    """What the classifier's last layer sees of each row, [N, H]."""
-    found = np.empty((len(ids), model.config.hidden_size), np.float32)
-    for rows in batches([len(row) for row in ids]):
-        tokens, mask, _ = pad([ids[row] for row in rows], pad_id)
-        mask = None if mask is None else torch.from_numpy(mask)
-        found[rows] = model.features(torch.from_numpy(tokens), mask).numpy()
-    return found
 
 
 @torch.no_grad()

@@ -27,11 +27,11 @@ from adverb.data.text import find_text, find_valid, paragraphs
 from adverb.errors import UserError
 from adverb.objectives.base import Draw, Objective, Phase
 from adverb.optim import adamw, lr_factor, ramp, set_lr
+from adverb.pipelines.judging.masks import RATE
 from adverb.places import cache_folder
 from adverb.run import write_atomically
 from adverb.schema.text import PretrainRecipe
 
-RATE = 0.15  # of masks when judging, whatever the training's: losses at different rates can't be compared
 JUDGED_AT_ONCE = 32
 SHORT_DOCUMENTS = 4  # rows that hold documents shorter than so many rows need a mask between them
 SHOWN = 6
