@@ -1,6 +1,6 @@
 """adverb's fine-tuning beside the Trainer of transformers: same checkpoint, data, epochs, batch and learning rate.
 
-    python benchmarks/finetune.py [--tasks sst2 trec-coarse trec-fine wnut17 xquad] [--seeds 1] [--data ../shared/data]
+    python benchmarks/finetune.py [--tasks sst2 trec-coarse trec-fine wnut17 xquad] [--epochs N] [--seeds 1]
 
 The Trainer is as its documents show it, everything else at its defaults: dynamic padding, the model's own dropout,
 linear decay, float32. Questions are prepared as in transformers' question-answering example (windows of 384 tokens, a
@@ -245,18 +245,19 @@ def answers_task(data: Path) -> Task:
 # -- both sides
 
 
-def compare(name: str, task: Task, seed: int) -> dict[str, Any]:
-    spec = recipes.load(task.recipe, task.overrides | {"seed": seed, "model.init": CHECKPOINT})
+def compare(name: str, task: Task, seed: int, epochs: float | None) -> dict[str, Any]:
+    told = task.overrides | {"seed": seed} | ({} if epochs is None else {"train.epochs": epochs})
+    spec = recipes.load(task.recipe, told | {"model.init": CHECKPOINT})
     folder = Path(tempfile.mkdtemp()) / "run"
     start = time.perf_counter()
-    run = adverb.train(task.recipe, out=folder, **task.overrides, seed=seed)
+    run = adverb.train(task.recipe, out=folder, **told)
     ours = Side(time.perf_counter() - start, task.ours(run.path))
     theirs = task.theirs(spec)
     low, high = interval(
         lambda rows: task.score(ours.counts[rows]) - task.score(theirs.counts[rows]), len(ours.counts), 2000
     )
     return {
-        "task": name, "seed": seed, "metric": task.metric, "rows": len(ours.counts), "adverb": task.score(ours.counts),
+        "task": name, "epochs": spec.train.epochs, "seed": seed, "metric": task.metric, "rows": len(ours.counts), "adverb": task.score(ours.counts),
         "trainer": task.score(theirs.counts), "low": low, "high": high, "adverb_seconds": ours.seconds,
         "trainer_seconds": theirs.seconds, "ratio": theirs.seconds / ours.seconds,
     }  # fmt: skip
@@ -266,6 +267,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--epochs", type=float, help="of both sides; default: the recipe's")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--out", type=Path, help="a JSON file for the numbers")
     options = parser.parse_args()
@@ -277,7 +279,7 @@ def main() -> None:
     )
     for name in options.tasks:
         for seed in range(options.seeds):
-            row = compare(name, TASKS[name](options.data), seed)
+            row = compare(name, TASKS[name](options.data), seed, options.epochs)
             rows.append(row)
             scores = f"{row['adverb']:8.2f}{row['trainer']:9.2f}   {row['adverb'] - row['trainer']:+5.2f}"
             seconds = f"{row['adverb_seconds']:8.0f}{row['trainer_seconds']:9.0f}   × {row['ratio']:.2f}"
