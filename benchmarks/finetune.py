@@ -257,9 +257,9 @@ def compare(name: str, task: Task, seed: int, epochs: float | None) -> dict[str,
         lambda rows: task.score(ours.counts[rows]) - task.score(theirs.counts[rows]), len(ours.counts), 2000
     )
     return {
-        "task": name, "epochs": spec.train.epochs, "seed": seed, "metric": task.metric, "rows": len(ours.counts), "adverb": task.score(ours.counts),
-        "trainer": task.score(theirs.counts), "low": low, "high": high, "adverb_seconds": ours.seconds,
-        "trainer_seconds": theirs.seconds, "ratio": theirs.seconds / ours.seconds,
+        "task": name, "epochs": spec.train.epochs, "seed": seed, "metric": task.metric, "rows": len(ours.counts),
+        "adverb": task.score(ours.counts), "trainer": task.score(theirs.counts), "low": low, "high": high,
+        "adverb_seconds": ours.seconds, "trainer_seconds": theirs.seconds, "ratio": theirs.seconds / ours.seconds,
     }  # fmt: skip
 
 

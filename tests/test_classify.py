@@ -406,7 +406,7 @@ def test_adversarial_training_learns_too(animals, bert, kind, tmp_path):
     engine, steps = Engine(objective, None, CPU), 120
     for step in range(steps):
         engine.one_step(step / steps)
-    assert engine.window["adversarial_loss"][1] == steps
+    assert engine.journal.window["adversarial_loss"][1] == steps
     with torch.no_grad():
         assert objective.evaluate(objective.networks, tmp_path, steps, False)["accuracy"] > 0.9
 

@@ -262,7 +262,7 @@ def test_a_nan_never_reaches_the_weights():
     before = torch.cat([p.detach().flatten() for n in e.objective.networks.values() for p in n.parameters()])
     e.one_step(0.0)
     after = torch.cat([p.detach().flatten() for n in e.objective.networks.values() for p in n.parameters()])
-    assert torch.equal(before, after) and e.window["skipped"][0] == 3
+    assert torch.equal(before, after) and e.journal.window["skipped"][0] == 3
     e.one_step(0.0)
     assert torch.isfinite(weights(e)).all() and e.bad_updates == 0
 
@@ -379,13 +379,13 @@ def test_tensorboard_of_a_resumed_run_has_each_step_once(tmp_path):
     train = Train(steps=8, batch_size=64, evaluations=2)
     first = engine(train, tmp_path)
     first.train()
-    first.writer.close()
+    first.journal.events.close()
     sorted((tmp_path / "run/checkpoints").glob("*.pt"))[-1].unlink()  # killed after step 4 was saved
     second = engine(train, tmp_path)
     second.resume()
     assert second.step == 4
     second.train()
-    second.writer.close()
+    second.journal.events.close()
     events = EventAccumulator(str(tmp_path / "run/tensorboard"))
     events.Reload()
     assert [event.step for event in events.Scalars("loss")] == list(range(1, 9))

@@ -11,16 +11,16 @@ import contextlib
 import copy
 import math
 import signal
-from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from adverb import machine
 from adverb.context import Clock, Context
 from adverb.errors import UserError
+from adverb.journal import Journal
 from adverb.objectives.base import Draw, Objective, Phase
 from adverb.progress import Progress
 from adverb.run import Run
@@ -44,7 +44,7 @@ class Engine:
         self.batches_per_step = sum(phase.repeats for phase in objective.phases)
         self.step, self.evaluated, self.best_value, self.without_improvement = 0, 0, None, 0
         self.bad_updates, self.bad_phase = 0, ""
-        self.window: dict[str, list] = defaultdict(lambda: [0.0, 0])  # metric -> [sum, count] since the last log row
+        self.journal = Journal(run, context)
         self.clock = Clock(self.train_spec)
         self.stopped_by: str | None = None
         self.feeder = ThreadPoolExecutor(1, thread_name_prefix="batches")
@@ -137,9 +137,7 @@ class Engine:
                 loss, metrics = phase.loss(batch, draw)
             (loss / accumulate).backward()
             for name, value in metrics.items():
-                entry = self.window[name]
-                entry[0] = entry[0] + value.detach()
-                entry[1] += 1
+                self.journal.add(name, value)
         self.context.average_gradients(parameters)
         grads = [p.grad for p in parameters if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(grads)
@@ -147,8 +145,7 @@ class Engine:
             self._skip(phase)
             return
         self.bad_updates = 0
-        self.window[f"{phase.name}_grad_norm"][0] += norm.detach()
-        self.window[f"{phase.name}_grad_norm"][1] += 1
+        self.journal.add(f"{phase.name}_grad_norm", norm)
         if self.train_spec.clip:
             torch.nn.utils.clip_grads_with_norm_(parameters, self.train_spec.clip, norm)
         optimizer.step()
@@ -156,8 +153,7 @@ class Engine:
     def _skip(self, phase: Phase) -> None:
         """A gradient with a NaN never reaches the weights; a run of them ends the training, see `_look`."""
         self.bad_updates, self.bad_phase = self.bad_updates + 1, phase.name
-        self.window["skipped"][0] += 1.0
-        self.window["skipped"][1] = 1
+        self.journal.count("skipped")
 
     def _batch(self, index: int, micro: int) -> Any:
         """This worker's rows of batch `index`; the next rows are fetched in the background meanwhile."""
@@ -184,8 +180,7 @@ class Engine:
         broken = self.bad_updates >= PATIENCE
         look = self.objective.look(progress, self.step, broken)
         if look is not None:
-            if self.context.is_main:
-                self._write({f"health/{name}": value for name, value in look.row.items()}, progress)
+            self._write({f"health/{name}": value for name, value in look.row.items()}, progress)
             self.bar.word = look.word
             if look.line:
                 self.bar.say(self.step, look.line)
@@ -208,7 +203,7 @@ class Engine:
         if state is not None:
             self._load(state)
             self.bad_updates = 0
-            self.window.clear()  # what it holds was measured of other weights
+            self.journal.window.clear()  # what it holds was measured of other weights
         return state is not None
 
     def current(self) -> dict[str, nn.Module]:
@@ -216,9 +211,7 @@ class Engine:
         return {**self.objective.networks, **self.averages}
 
     def _log(self, progress: float, steps_per_second: float) -> None:
-        means = {name: total / count for name, (total, count) in sorted(self.window.items()) if count}
-        self.window.clear()
-        row = {name: _number(self._mean_over_workers(value)) for name, value in means.items()}
+        row = self.journal.means()
         if not self.context.is_main:
             return
         rate = self.objective.units_per_step * steps_per_second
@@ -229,34 +222,8 @@ class Engine:
         self._write(row, progress)
         self.bar.show(row, rate, self.objective.unit, self.objective.headline)
 
-    def _mean_over_workers(self, value: Tensor | float) -> Tensor | float:
-        if self.context.world == 1:
-            return value
-        value = torch.as_tensor(value, dtype=torch.float32, device=self.context.device).clone()
-        torch.distributed.all_reduce(value)
-        return value / self.context.world
-
     def _write(self, row: dict[str, float | str], progress: float) -> None:
-        head = {"step": self.step, "progress": round(progress, 5), "seconds": round(self.clock.elapsed, 2)}
-        if self.run is None:
-            return
-        self.run.log(head | row)
-        if self.writer:
-            for name, value in row.items():
-                if not isinstance(value, str):
-                    self.writer.add_scalar(name, value, self.step)
-
-    @property
-    def writer(self):
-        """TensorBoard's writer, opened at the first use; events after a checkpoint that is resumed are purged."""
-        if not hasattr(self, "_writer"):
-            self._writer = None
-            if self.run is not None and self.context.is_main:
-                with contextlib.suppress(ImportError):
-                    from torch.utils.tensorboard import SummaryWriter
-
-                    self._writer = SummaryWriter(str(self.run.path / "tensorboard"), purge_step=self.step)
-        return self._writer
+        self.journal.write(self.step, progress, self.clock.elapsed, row)
 
     def _evaluate(self, final: bool) -> None:
         if self.context.is_main and self.run is not None:
@@ -269,7 +236,7 @@ class Engine:
                 metrics = self.objective.evaluate(networks, self.run.samples, self.step, final)
             for network in self.objective.networks.values():
                 network.train()
-            self._write({f"eval/{k}": _number(v) for k, v in metrics.items()}, self.clock.progress(self.step))
+            self._write({f"eval/{k}": float(v) for k, v in metrics.items()}, self.clock.progress(self.step))
             self.run.replace_folder("model", lambda folder: self.objective.save(networks, folder))
             if self._is_best(metrics):
                 self.run.replace_folder("best", lambda folder: self.objective.save(networks, folder))
@@ -293,7 +260,7 @@ class Engine:
             with torch.no_grad():
                 metrics = self.objective.conclude(self.run.best, self.run.samples)
             if metrics:
-                self._write({f"test/{k}": _number(v) for k, v in metrics.items()}, self.clock.progress(self.step))
+                self._write({f"test/{k}": float(v) for k, v in metrics.items()}, self.clock.progress(self.step))
         self.context.wait()
 
     # -- the whole state
@@ -306,7 +273,7 @@ class Engine:
             "evaluated": self.evaluated,
             "best_value": self.best_value,
             "without_improvement": self.without_improvement,
-            "window": {name: [_number(total), count] for name, (total, count) in self.window.items()},
+            "window": self.journal.state(),
             "networks": {name: network.state_dict() for name, network in objective.networks.items()},
             "averages": {name: network.state_dict() for name, network in self.averages.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in objective.optimizers.items()},
@@ -321,12 +288,8 @@ class Engine:
             self.run.save_checkpoint(state, self.step)
             if state["sound"]:
                 self.run.keep_checkpoint(self.step)
-            if self._writer_is_open():
-                self._writer.flush()
+            self.journal.flush()
         self.context.wait()
-
-    def _writer_is_open(self) -> bool:
-        return getattr(self, "_writer", None) is not None
 
     def resume(self) -> bool:
         """Load the newest checkpoint, if there is one, and drop what was logged after it."""
@@ -342,7 +305,7 @@ class Engine:
         self.objective.load_state(state["objective"])
         self.step, self.best_value = state["step"], state["best_value"]
         self.without_improvement, self.bad_updates = state["without_improvement"], state["bad_updates"]
-        self.window.update(state["window"])
+        self.journal.load_state(state["window"])
         self.clock = Clock(self.train_spec, elapsed=state["elapsed"])
         due = int(self.clock.progress(self.step) * self.train_spec.evaluations)
         self.evaluated = min(state["evaluated"], due)  # a longer budget makes room for more
@@ -366,10 +329,6 @@ class Engine:
             network.load_state_dict(state["averages"][name])
         for name, optimizer in self.objective.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
-
-
-def _number(value: Tensor | float) -> float:
-    return float(value)
 
 
 def _frozen_copy(network: nn.Module) -> nn.Module:

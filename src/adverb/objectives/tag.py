@@ -5,6 +5,7 @@ The label of a word stands at its first piece, and the head is computed there on
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -54,7 +55,14 @@ class Tag(FineTune):
         labels, _, _ = pad([row["labels"] for row in rows], IGNORED)
         return self.inputs(rows) | {"take": torch.from_numpy(take), "labels": torch.from_numpy(labels)}
 
+    @cached_property
+    def words_a_row(self) -> float:
+        return sum(len(row["labels"]) for row in self.rows) / len(self.rows)
+
     def row_loss(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        """A word counts the same in every batch: rows come by length, and a mean over the words of each batch would
+        make those of short texts count several times."""
         batch = dict(batch)
         labels = batch.pop("labels")
-        return model.loss(model(**batch), labels)
+        words = (labels != IGNORED).sum() / len(labels)  # a row
+        return model.loss(model(**batch), labels) * (words / self.words_a_row)
