@@ -18,6 +18,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="[bold]adverb[/]: BERTs read, GANs make.",
 )
+bench = typer.Typer(no_args_is_help=True, help="Side-by-side measurements.")
+app.add_typer(bench, name="bench")
 console = Console()
 
 
@@ -180,6 +182,29 @@ def compare(
     from adverb.compare import compare as side_by_side
 
     side_by_side(runs, out, console)
+
+
+@bench.command()
+def modes(
+    sets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SET]...",
+            help="ring, grid, grid100, stacked-digits, stacked-mnist; also stacked-…-quarter; default: ring grid",
+        ),  # fmt: skip
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="runs of each")] = 1,
+    loss: Annotated[list[str] | None, typer.Option(help="rpgan, minimax; default: both")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="of one run; default: the set's own")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="of one run, instead of minutes")] = None,
+    data: Annotated[str, typer.Option(help="the images of MNIST, for stacked-mnist")] = "../shared/data/mnist",
+    out: Annotated[Path, typer.Option(help="a folder for the runs; started again, it goes on")] = Path("runs/modes"),
+):
+    """Count the modes that a GAN finds, beside what papers report."""
+    from adverb.bench.modes import bench_modes
+
+    options = dict(seeds=seeds, losses=loss or ["rpgan", "minimax"], minutes=minutes, steps=steps, data=data, out=out)
+    bench_modes(sets or ["ring", "grid"], **options, console=console)
 
 
 @app.command(no_args_is_help=True)

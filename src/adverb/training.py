@@ -58,13 +58,20 @@ def start(
         return train_tokenizer(spec, out, console), "done"
 
     from adverb.context import Context  # torch is imported here, after the recipe has proved valid
-    from adverb.engine import Engine
     from adverb.objectives import build
 
     context = Context.create(spec.train)
     if not context.is_main:
         console = Console(quiet=True)
-    objective = build(spec, context, console)
+    return carry_out(build(spec, context, console), context, run, out=out, resume=resume, console=console)
+
+
+def carry_out(
+    objective, context, run: Run | None, *, out: str | Path | None, resume: bool, console: Console
+) -> tuple[Run, str]:
+    """Train an objective in `run`, or a new run in `out`; returns as `start` does."""
+    from adverb.engine import Engine
+
     with Progress(console) as bar:
         if run is None:
             folder = _create(objective.recipe, out) if context.is_main else None

@@ -21,7 +21,7 @@ from adverb.metrics.images import as_float
 from adverb.metrics.judge import Judge
 from adverb.metrics.modes import class_shares
 from adverb.objectives.base import Draw, Objective
-from adverb.optim import ramp
+from adverb.optim import ramp, set_lr
 from adverb.pipelines.generator import Generator
 from adverb.schema.gan import ImageRecipe
 
@@ -81,10 +81,11 @@ class ImageObjective(Objective):
         return min(1.0, progress / self.recipe.train.burn_in) if self.recipe.train.burn_in else 1.0
 
     def set_adam(self, optimizer: torch.optim.Optimizer, done: float, lr_ratio: float = 1.0) -> None:
-        """Learning rate and second moment of `optim`, with the ramps as far as `done`."""
+        """Learning rate, times the `lr_ratio` of groups that have one, and second moment, with the ramps at `done`."""
         spec = self.recipe.optim
+        set_lr(optimizer, lr_ratio * ramp(spec.lr, done))
         for group in optimizer.param_groups:
-            group["lr"], group["betas"] = lr_ratio * ramp(spec.lr, done), (spec.beta1, ramp(spec.beta2, done))
+            group["betas"] = (spec.beta1, ramp(spec.beta2, done))
 
     def average_decay(self, progress: float, step: int) -> float:
         half_life = 1000 * ramp(self.recipe.average.half_life, self.burnt_in(progress))

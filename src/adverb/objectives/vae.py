@@ -8,7 +8,7 @@ from there, p(x | z) = N(generator(z), deviation²). Both are trained on the evi
 with one z per image by the reparametrisation z = mean + deviation · noise (eq. 10), and the KL in closed form
 (appendix B). `loss.beta` weighs the KL: β-VAE (Higgins et al. 2017, eq. 4). The deviation of the pixels is one
 number, learned with the rest, so that reconstruction and KL are in the proportion that the bound asks for (Rybkin et
-al. 2021, "Simple and effective VAE training with calibrated decoders", §4).
+al. 2021, "Simple and effective VAE training with calibrated decoders").
 
 Networks, data, judge and what is saved are those of GANs: the encoder is a discriminator with another head.
 """
@@ -31,6 +31,7 @@ from adverb.optim import ramp
 from adverb.schema.vae import VaeRecipe
 
 FINEST = 1 / 255  # of the deviation: half the step between two of the 256 levels, finer than which no image is
+NOISE_LR = 20.0  # of the deviation, over the networks': it should follow what they can do, not hold them up
 JUDGED = 256  # images of which the bound is measured
 
 
@@ -47,14 +48,16 @@ class PixelNoise(nn.Module):
 
 
 class Vae(ImageObjective):
-    averaged = ("generator", "encoder")
+    averaged = ("generator", "encoder", "noise")
     headline = ("elbo", "kl", "deviation")
 
     def __init__(self, recipe: VaeRecipe, context, console):
         super().__init__(recipe, context, console)
         self.data, self.held_out = set_aside(self.images)
-        parameters = [p for network in self.networks.values() for p in network.parameters()]
-        self.optimizers = {"vae": torch.optim.Adam(parameters, fused=True)}
+        noise = self.networks["noise"]
+        weights = [p for network in self.networks.values() if network is not noise for p in network.parameters()]
+        groups = [{"params": weights}, {"params": list(noise.parameters()), "lr_ratio": NOISE_LR}]
+        self.optimizers = {"vae": torch.optim.Adam(groups, fused=True)}
         self.phases = [Phase("vae", self.loss)]
         self.beta = 0.0
         self.units_per_step = self.recipe.train.batch_size
