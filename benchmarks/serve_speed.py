@@ -51,6 +51,7 @@ from predict_speed import classifier, mixed
 LENGTH, BATCH = 256, 32
 THREADS = int(os.environ["OMP_NUM_THREADS"])
 CALIBRATED_ON = 256  # texts, of OpenVINO as of adverb
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 Side = Callable[[Sequence[str]], np.ndarray]  # to labels [N], or vectors [N, H]
 Runs = Callable[[dict[str, np.ndarray]], np.ndarray]  # input_ids, attention_mask, token_type_ids [B, L] -> [B, …]
 
@@ -139,9 +140,9 @@ def _onnxruntime(folder: Path, task: str, scratch: Path, int8: bool) -> Side:
     if not path.is_file():
         model = Theirs(folder, task)
         feed = Batched(folder, task, None).feed(["two texts", "of unlike length, the second"])
-        axes = dict.fromkeys(feed, {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC})
-        arguments = {name: torch.from_numpy(array) for name, array in feed.items()}
-        program = torch.onnx.export(model, (), kwargs=arguments, dynamic_shapes=axes, input_names=list(feed),
+        arguments = {name: torch.from_numpy(feed[name]) for name in INPUTS}  # names go by place
+        axes = dict.fromkeys(INPUTS, {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC})
+        program = torch.onnx.export(model, (), kwargs=arguments, dynamic_shapes=axes, input_names=list(INPUTS),
                                     dynamo=True, verbose=False)  # fmt: skip
         program.save(path, external_data=False)
     if int8:

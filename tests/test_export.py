@@ -18,13 +18,15 @@ from adverb.bert.checkpoint import load_pretrained, save_pretrained
 from adverb.bert.config import BertConfig
 from adverb.bert.heads import MODELS
 from adverb.bert.tokenizer import Tokenizer
+from adverb.data.grid import save_images
 from adverb.errors import UserError
 from adverb.export import compare, export, samples
 from adverb.gan.networks import build
 from adverb.pipelines import load
 from adverb.pipelines.draw import draw_to
 from adverb.pipelines.generator import Generator
-from adverb.pipelines.normal import normal
+from adverb.pipelines.randn import randn
+from adverb.pipelines.text_generator import TextGenerator
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("openvino")
@@ -203,18 +205,73 @@ def test_a_generator_draws_the_same_images(tmp_path, network, classes):
         assert not np.array_equal(exported.generate(4, label="b"), exported.generate(4, label="c"))
         with pytest.raises(UserError, match="unknown label 'd'"):
             exported.generate(1, label="d")
-    assert draw_to(exported, tmp_path / "grid.png", n=4)[0].stat().st_size > 100
-    with pytest.raises(UserError, match="an export draws samples only"):
-        draw_to(exported, tmp_path / "walk.gif", n=4)
+    asked_alike(exported, model, dict(label="b") if classes else {}, tmp_path / "photos")
+    (tmp_path / "photo.png").write_bytes(draw_to(exported, tmp_path / "grid.png", n=4)[0].read_bytes())
+    with pytest.raises(UserError, match="--like searches by gradients, which an export lacks"):
+        draw_to(exported, tmp_path / "like.png", like=tmp_path / "photo.png")
     with pytest.raises(UserError, match="int8 is for models that read"):
         export(str(tmp_path / "model"), "onnx-int8", tmp_path / "small", console=QUIET)
+
+
+def asked_alike(exported, model, label: dict, photos: Path) -> None:
+    """All that can be asked of both: truncated samples, walks, directions, neighbours."""
+    both = [
+        [
+            one.generate(6, seed=4, truncation=0.5, **label),
+            one.generate(seed=[4, 9]),
+            one.interpolate(3, 4, seed=1, truncation=0.7, **label),
+            one.walk(0, 2, 5, n=3, seed=2, **label),
+            one.traverse(one.directions(2), seed=1, **label),
+            one.traverse(one.directions(1), (0.0, 2.0)),
+        ]
+        for one in (exported, model)
+    ]
+    for ours, theirs in zip(*both, strict=True):
+        assert ours.shape == theirs.shape and abs(ours.astype(int) - theirs).max() <= 1
+    assert exported.titles(4, 3, None) == model.titles(4, 3, None)
+    samples = exported.generate(30, seed=8)
+    save_images(samples, photos)
+    near = exported.neighbours(samples[7:8], 2, data=photos)
+    assert near.names[0][0] == "00007.png" and near.distances[0, 0] < 1e-3
+
+
+def test_a_generator_of_captions_is_exported_with_its_reader(make, tmp_path):
+    reader = load(make("masked_lm"))  # its words are read by the encoder, not by its head
+    torch.manual_seed(0)
+    config = dict(network="mlp", image_size=(6, 6), channels=1, latent_size=5, caption_size=32, widths=[16])
+    drawing, _ = build(**config)
+    captions = ["a cat", "a dog on a mat", "nothing at all"]
+    drawing.input.embedding.fit(torch.from_numpy(reader.embed(captions)))
+    with torch.no_grad():
+        drawing.to_image.weight.mul_(5)
+    shares, labels = np.array([0.5, 0.3, 0.2]), np.array([0, 1, 2])
+    told = (reader, captions, shares, labels)
+    TextGenerator(drawing.eval(), {**config, "label_names": []}, *told).save(tmp_path / "drawer")
+    model = load(tmp_path / "drawer")
+    exported = load(export(str(tmp_path / "drawer"), "onnx", tmp_path / "out", console=QUIET))
+    for text in ("a big cat", ["a cat", "nothing at all"], None):
+        images, labels = exported.generate(20, seed=3, text=text, truncation=0.8, with_labels=True)
+        theirs, told = model.generate(20, seed=3, text=text, truncation=0.8, with_labels=True)
+        assert images.shape == theirs.shape and abs(images.astype(int) - theirs).max() <= 1
+        np.testing.assert_array_equal(labels, told)
+    assert not np.array_equal(exported.generate(4, text="a cat"), exported.generate(4, text="a dog"))
+    assert exported.titles(5, 2, None) == model.titles(5, 2, None) and exported.titles(2, 0, "it") == ["it", "it"]
+    ways = [[one.interpolate(2, 3, label="a dog"), one.walk(1, 4, 6, n=5), one.traverse(one.directions(2))]
+            for one in (exported, model)]  # fmt: skip
+    for ours, theirs in zip(*ways, strict=True):
+        assert ours.shape == theirs.shape and abs(ours.astype(int) - theirs).max() <= 1
+    ends = model.generate(5)[[1, 4]]  # each of a caption of its own, which the way leads from and to
+    assert model.titles(5, 0, None)[1] != model.titles(5, 0, None)[4]
+    assert abs(ways[1][1][[0, -1]].astype(int) - ends).max() <= 1
+    with pytest.raises(UserError, match="empty caption"):
+        exported.generate(1, text=" ")
 
 
 @pytest.mark.parametrize("n", [1, 2, 15, 16, 17, 100, 4096])
 def test_seeds_are_those_of_torch(n):
     for seed in (0, 12345, 2**32 - 1):
         theirs = torch.randn(n, generator=torch.Generator().manual_seed(seed))
-        np.testing.assert_allclose(normal(n, seed), theirs, atol=1e-5)
+        np.testing.assert_allclose(randn(n, seed), theirs, atol=1e-5)
 
 
 # -- without torch, as a user runs it
@@ -251,6 +308,41 @@ assert not bad, bad
     answers = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text(encoding="utf-8").splitlines()]
     texts = [text for text in TEXTS if text]
     assert [one["label"] for one in answers] == [c[0][0] for c in model.classify(texts)]
+
+
+def test_drawing_imports_no_torch(make, tmp_path):
+    torch.manual_seed(0)
+    reader = load(make("embedding"))
+    shape = dict(network="mlp", image_size=(6, 6), channels=1, latent_size=5, widths=[16])
+    plain, by_caption = build(**shape)[0].eval(), build(**shape, caption_size=32)[0].eval()
+    Generator(plain, shape | {"classes": 0, "label_names": []}).save(tmp_path / "plain")
+    captions = (["a cat", "a dog"], np.array([0.5, 0.5]), None)
+    TextGenerator(by_caption, shape | {"caption_size": 32, "label_names": []}, reader, *captions).save(
+        tmp_path / "drawer"
+    )
+    for name in ("plain", "drawer"):
+        export(str(tmp_path / name), "onnx", tmp_path / f"{name}-out", console=QUIET)
+    code = """
+import sys
+from adverb import cli
+for model, *words in (
+    ["plain-out", "-n", "4", "--truncation", "0.6", "--out", "samples"],
+    ["plain-out", "-n", "2", "--out", "walk.gif"],
+    ["plain-out", "--directions", "2", "--out", "directions.png"],
+    ["drawer-out", "--text", "a cat", "--text", "a dog", "--out", "captions.png"],
+):
+    sys.argv = ["adverb", "generate", model, *words]
+    try:
+        cli.main()
+    except SystemExit as end:
+        assert not end.code
+bad = [name for name in ("torch", "transformers", "sklearn", "onnx") if name in sys.modules]
+assert not bad, bad
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    written = ("samples/grid.png", "samples/00003.png", "walk.gif", "directions.png", "captions.png")
+    assert all((tmp_path / name).stat().st_size > 100 for name in written)
 
 
 def test_export_as_a_user_runs_it(make, adverb, tmp_path):

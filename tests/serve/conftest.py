@@ -23,6 +23,8 @@ from adverb.bert.heads import MODELS
 from adverb.bert.tokenizer import Tokenizer
 from adverb.gan.networks import build
 from adverb.pipelines.generator import Generator
+from adverb.pipelines.reader import Reader
+from adverb.pipelines.text_generator import TextGenerator
 
 WORDS = "the cat dog sat ran on in a mat house saw big small red blue it was who where what good bad film".split()
 LENGTH = 48  # tokens that the small models read
@@ -95,17 +97,40 @@ def small(tokenizer, tmp_path_factory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
+def captioned(small, tmp_path_factory) -> Path:
+    """A generator that draws what it is told in words, which the model "vectors" reads."""
+    torch.manual_seed(1)
+    shape = dict(network="mlp", image_size=[8, 8], channels=1, latent_size=6, caption_size=32, widths=[16])
+    network, _ = build(**shape)
+    for parameter in network.parameters():
+        parameter.data.mul_(3)
+    texts = [f"the {one} {other}" for one in ("big", "small", "red") for other in ("cat", "dog", "house")]
+    known = (Reader.load(small["vectors"]), texts, np.full(9, 1 / 9), np.arange(9) % 3)
+    folder = tmp_path_factory.mktemp("captioned") / "drawer"
+    TextGenerator(network.eval(), shape | {"label_names": []}, *known).save(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def start() -> Callable[..., Server]:
     """start(models…, key=…, limits={…}, code="…") -> Server, by the command line, or by `serve` where there are limits.
 
     code: Python to run first, such as what slows a model down. Encoders compute in float32, so that an answer does not
-    depend on its batch.
+    depend on its batch. torch: False: the server can't import it.
     """
     pytest.importorskip("uvicorn")
     running: list[subprocess.Popen] = []
 
-    def run(*models: Any, key: str | None = None, limits: dict[str, float] | None = None, code: str = "") -> Server:
+    def run(
+        *models: Any,
+        key: str | None = None,
+        limits: dict[str, float] | None = None,
+        code: str = "",
+        torch: bool = True,
+    ) -> Server:
         lines = ["from adverb import machine", "machine.peaks = lambda device: machine.Peaks(1.0, 1.0)", code]
+        if not torch:
+            lines = ["import sys", "sys.modules['torch'] = None", code]
         if limits is None:
             lines += ["from adverb.cli import main", "main()"]
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -33,14 +34,14 @@ def rows(*texts: str, pair: str | None = None) -> list[Row]:
     return [Row(text, pair, line) for line, text in enumerate(texts, 1)]
 
 
-def same(found, expected) -> bool:
+def same(found, expected, to: float = 1e-5) -> bool:
     """Equal, numbers to 1e-5: the sixth digit is rounded, and sums depend on what else is in a batch."""
     if isinstance(expected, dict):
-        return found.keys() == expected.keys() and all(same(found[key], expected[key]) for key in expected)
+        return found.keys() == expected.keys() and all(same(found[key], expected[key], to) for key in expected)
     if isinstance(expected, list):
-        return len(found) == len(expected) and all(map(same, found, expected))
+        return len(found) == len(expected) and all(same(*both, to) for both in zip(found, expected, strict=True))
     if isinstance(expected, float):
-        return abs(found - expected) <= 1e-5
+        return abs(found - expected) <= to
     return found == expected
 
 
@@ -107,6 +108,31 @@ def test_images_one_by_one_and_the_way_between_them(server, small):
     assert (walk["labels"][0], walk["labels"][-1]) == (said["labels"][1], said["labels"][4])
 
 
+def test_captions_are_drawn(start, captioned):
+    server = start(captioned)
+    (facts,) = server.ask("/models")[1]["models"]
+    assert facts["captions"][0] == "the big cat" and facts["labels"] == []
+    model, asked = load(captioned), {"n": 5, "seed": 2, "truncation": 0.7}
+    for text in ("a red house", None):  # None: captions of the training, each image its own
+        _, said, _ = server.ask("/generate", asked | {"text": text, "format": "json"})
+        np.testing.assert_array_equal(
+            [pixels(image) for image in said["images"]], model.generate(**asked, text=text)[..., 0]
+        )
+        assert said["labels"] == (model.titles(5, 2, None) if text is None else [text] * 5)
+    _, walk, _ = server.ask("/walk", asked | {"first": 1, "second": 4, "frames": 6})
+    assert (walk["images"][0], walk["images"][-1]) == (said["images"][1], said["images"][4])
+    assert walk["labels"] == [said["labels"][1]] * 3 + [said["labels"][4]] * 3
+    assert len(set(walk["images"])) == 6
+    for body, status, sentence in (
+        ({"label": "cat"}, 422, "the model 'drawer' draws captions: say what in text"),
+        ({"text": "the cat sat " * 40}, 413, "text has 122 tokens, of which 'drawer' reads 48: shorten it"),
+        ({"text": "a" * 1001}, 413, "text has more than 1,000 characters: send a part of it"),
+        ({"text": " "}, 422, "text is empty"),
+    ):
+        found, said, _ = server.ask("/generate", body)
+        assert (found, said["error"]) == (status, sentence)
+
+
 def pixels(image: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(image))))
 
@@ -147,6 +173,7 @@ def test_minilm_embeds_as_predict_does(start, minilm):
         ("/fill-mask", {"texts": "[MASK] " + LONG}, 413, "texts[0] has 123 tokens"),
         ("/fill-mask", {"texts": ["a [MASK]", "a cat"]}, 422, "texts[1]: There is no [MASK]"),
         ("/fill-mask", {"texts": "a [MASK]", "candidates": ["xylophone"]}, 422, "'xylophone' is not one token"),
+        ("/v1/embeddings", {"input": ["a", LONG]}, 413, "input[1] has 122 tokens, of which 'vectors' reads 48"),
         ("/classify", b"{", 422, "the body is not JSON"),
         ("/classify", b"\xff\xfe{}", 422, "the body is not JSON"),
         ("/classify", b"[" * 100_000, 422, "the body is not JSON"),
@@ -163,6 +190,7 @@ def test_minilm_embeds_as_predict_does(start, minilm):
         ("/classify", {"model": "fill", "texts": "a"}, 422, "the model 'fill' fills in masked words: ask /fill-mask"),
         ("/classify", {"model": "nothing", "texts": "a"}, 404, "there is no model 'nothing': there are "),
         ("/generate", {"label": "three"}, 422, "unknown label 'three'"),
+        ("/generate", {"text": "a cat"}, 422, "the model 'draws' was trained without captions: leave text out"),
         ("/generate", {"n": 257}, 422, "n: input should be less than or equal to 256"),
         ("/generate", {"truncation": 1e-9}, 422, "truncation: input should be greater than or equal to 0.1"),
         ("/generate", b'{"truncation": NaN}', 422, "truncation"),
@@ -175,6 +203,7 @@ def test_minilm_embeds_as_predict_does(start, minilm):
 def test_each_refusal_is_one_sentence(server, path, body, status, sentence):
     found, said, _ = server.ask(path, body)
     assert found == status and set(said) == {"error"} and sentence in said["error"] and "\n" not in said["error"]
+    assert "--" not in said["error"]  # the words of the command line
 
 
 def test_json_must_be_called_json(server):
@@ -274,6 +303,20 @@ def test_pickles_are_not_opened(adverb, pickled, tmp_path):
     done = adverb("serve", pickled)
     assert done.returncode == 2 and "pytorch_model.bin is a pickle, which serve does not open" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_a_pickle_below_is_not_opened_either(adverb, captioned, pickled, tmp_path):
+    shutil.copytree(captioned, tmp_path / "drawer")
+    shutil.rmtree(tmp_path / "drawer/reader")
+    shutil.copytree(pickled, tmp_path / "drawer/reader")
+    done = adverb("serve", tmp_path / "drawer")
+    assert done.returncode == 2 and "reader/pytorch_model.bin is a pickle" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_it_listens_on_this_machine_alone(server):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10), pytest.raises(OSError):
+        socket.create_connection(("127.0.0.2", server.port), timeout=1)  # where one on all addresses answers too
 
 
 def test_what_cannot_be_served_is_said(small):

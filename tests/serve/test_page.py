@@ -91,8 +91,8 @@ def run_folder(small, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def page(driver, start, small, run_folder):
-    page = Page(driver, start(*small.values(), run_folder).url)
+def page(driver, start, small, captioned, run_folder):
+    page = Page(driver, start(*small.values(), captioned, run_folder).url)
     page.size(1200, 900)
     return page
 
@@ -176,6 +176,22 @@ def test_drawing_with_the_keyboard_and_walking(page):
     page.wait(lambda: page.js("document.querySelector('.grid img').src") != before)
 
 
+def test_drawing_what_is_asked_for_in_words(page, captioned):
+    page.open("drawer")
+    page.wait(lambda: len(page.all(".stage img")) == 24)
+    titles = load(captioned).titles(16, 1, None)  # nothing is asked for: captions of the training
+    assert page.js("[...document.querySelectorAll('.grid button')].map((cell) => cell.title)") == titles
+    assert page.texts(".title") == titles[:1] and not page.all("#label")
+    page.driver.find_element(By.ID, "walk").send_keys(Keys.END)
+    assert page.texts(".title") == titles[1:2]
+    before = page.js("document.querySelector('.grid img').src")
+    page.driver.find_element(By.ID, "text").send_keys("a blue house", Keys.ENTER)
+    page.wait(lambda: page.texts(".title") == ["a blue house"])
+    assert page.js("document.querySelector('.grid img').src") != before
+    page.all("form .chip")[1].click()
+    page.wait(lambda: page.texts(".title") == [page.texts("form .chip")[1]])
+
+
 def test_a_run_is_watched(page, run_folder):
     page.open("a-run/run")
     page.wait(lambda: len(page.all("figure polyline")) == 2)
@@ -191,7 +207,7 @@ def test_a_run_is_watched(page, run_folder):
 @pytest.mark.parametrize("dark", [False, True])
 def test_a_phone_shows_all_of_it(page, small, dark):
     page.size(360, 740, dark)
-    for name in (*small, "a-run", "a-run/run"):
+    for name in (*small, "drawer", "a-run", "a-run/run"):
         page.open(name)
         page.wait(lambda: page.all(".bars, .entity, .grid img, figure, .result p"))
         assert page.js("document.documentElement.scrollWidth") == 360, name

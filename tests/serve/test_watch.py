@@ -66,7 +66,7 @@ def test_the_model_of_a_run_is_served_when_there_is_one(start, small, run):
     server = start(run, small["classes"])
     assert server.ask("/models")[1]["models"][0] == {
         "name": "a-run", "verb": None, "run": True, "labels": [], "pairs": False, "max_length": None, "mask": None,
-        "multi_label": False, "regression": False, "walks": False,
+        "multi_label": False, "regression": False, "captions": [],
     }  # fmt: skip
     status, said, _ = server.ask("/generate", {"model": "a-run"})
     assert status == 404 and "has no model yet" in said["error"]

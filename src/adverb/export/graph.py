@@ -44,17 +44,29 @@ def write_reader(network: nn.Module, path: Path) -> None:
     _write(network, inputs, shapes, OUTPUTS[network.task], path)
 
 
-def write_generator(network: nn.Module, latent_size: int, classes: int, path: Path) -> None:
-    """A generator: inputs latent float32 [N, Z] and, with classes, label int64 [N]; output images [N, C, H, W]."""
-    inputs: dict[str, Tensor] = {"latent": torch.zeros(3, latent_size)}
-    shapes: dict[str, Any] = {"latent": {0: torch.export.Dim.DYNAMIC}}
-    if classes:
-        inputs["label"] = torch.zeros(3, dtype=torch.int64)
-        shapes["label"] = {0: torch.export.Dim.DYNAMIC}
-    _write(network, inputs, shapes, ["images"], path)
+def write_generator(network: nn.Module, path: Path) -> None:
+    """A generator: input latent float32 [N, Z], output images float32 [N, C, H, W].
+
+    With classes also label int64 [N], with captions their features, caption float32 [N, E].
+    """
+    classes, features = network.input.classes, network.input.caption_size
+    inputs: dict[str, Tensor] = {"latent": torch.zeros(3, network.input.latent_size)}
+    if classes or features:
+        inputs["label"] = torch.zeros(3, features) if features else torch.zeros(3, dtype=torch.int64)
+    shapes = {name: {0: torch.export.Dim.DYNAMIC} for name in inputs}
+    names = ["latent", "caption" if features else "label"][: len(inputs)]
+    _write(network, inputs, shapes, ["images"], path, names)
 
 
-def _write(network: nn.Module, inputs: dict[str, Tensor], shapes: dict, outputs: list[str], path: Path) -> None:
+def _write(
+    network: nn.Module,
+    inputs: dict[str, Tensor],
+    shapes: dict[str, Any],
+    outputs: list[str],
+    path: Path,
+    names: list[str] | None = None,
+) -> None:
+    """names: what the inputs are called, where not as `forward` calls them."""
     size = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
     if size > MOST_BYTES:
         raise UserError(f"the weights are {size / 1e9:.1f} GB: an ONNX file holds less than 2 GB")
@@ -64,7 +76,7 @@ def _write(network: nn.Module, inputs: dict[str, Tensor], shapes: dict, outputs:
         raise UserError("to write ONNX needs pip install 'adverb[onnx]'") from None
     with _quietly():
         program = torch.onnx.export(
-            network.float().cpu().eval(), (), kwargs=inputs, dynamic_shapes=shapes, input_names=list(inputs),
+            network.float().cpu().eval(), (), kwargs=inputs, dynamic_shapes=shapes, input_names=names or list(inputs),
             output_names=outputs, opset_version=OPSET, dynamo=True, verbose=False,
         )  # fmt: skip
         program.save(path, external_data=False)

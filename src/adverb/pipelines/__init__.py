@@ -8,14 +8,17 @@ from pathlib import Path
 from adverb.errors import UserError
 
 EXPORT = "adverb_export"  # the key of an export's config.json
-READERS = ("bert", "adverb-modern", "adverb-gpt", "adverb-lstm")  # `model_type` of what reads
+READER = "reader"  # the folder of the BERT in that of a generator that draws captions
+GENERATORS = ("adverb-generator", "adverb-text-to-image")  # `model_type` of what draws: by class, by caption
+READERS = ("bert", "adverb-modern", "adverb-gpt", "adverb-lstm")  # and of what reads
 
 
 def load(model: str | Path):
     """The model in a run folder, a saved folder, or on a hub, as an object with the verbs that make sense for it.
 
-    A generator: `.generate`, `.interpolate`, `.directions`, `.traverse`, `.project`, `.neighbours`; one that draws
-    captions: `.generate(text=…)`. A reader: `.fill_mask`, `.embed`. Raises UserError where nothing can be opened.
+    A generator: `.generate`, `.interpolate`, `.directions`, `.traverse`, `.neighbours`, and `.project` where it is no
+    export; one that draws captions: `.generate(text=…)`. A reader: the verb that it is for, such as `.classify`, and
+    `.embed`. Raises UserError where nothing can be opened.
     """
     folder = model_folder(model)
     try:
@@ -23,15 +26,15 @@ def load(model: str | Path):
         kind = values.get("model_type")
     except (OSError, ValueError):
         raise UserError(f"{model} is not a model: no readable config.json in it") from None
-    if kind == "adverb-generator" and EXPORT in values:
-        from adverb.pipelines.onnx_generator import OnnxGenerator
+    if kind in GENERATORS and EXPORT in values:
+        from adverb.pipelines.onnx_generator import OnnxGenerator, OnnxTextGenerator
 
-        return OnnxGenerator(folder)
-    if kind == "adverb-generator":
+        return (OnnxGenerator if kind == GENERATORS[0] else OnnxTextGenerator)(folder)
+    if kind == GENERATORS[0]:
         from adverb.pipelines.generator import Generator
 
         return Generator.load(folder)
-    if kind == "adverb-text-to-image":
+    if kind == GENERATORS[1]:
         from adverb.pipelines.text_generator import TextGenerator
 
         return TextGenerator.load(folder)

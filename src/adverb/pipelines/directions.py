@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
-from adverb.errors import UserError
+import numpy as np
 
 
-def factorise(weight: Tensor, n: int) -> Tensor:
-    """The n directions of the latent that a linear map answers most strongly, as unit vectors, float32 [n, Z].
+def factorise(weight: np.ndarray) -> np.ndarray:
+    """The directions of the latent as a linear map answers them, unit vectors, float32 [Z, Z], the strongest first.
 
     SeFa (Shen & Zhou 2021, "Closed-form factorization of latent semantics in GANs", eq. 6): the n that maximise
-    |A d|² over unit vectors are the eigenvectors of AᵀA with the largest eigenvalues, the strongest first. An
-    eigenvector has no sign: here its largest number is positive.
+    |A d|² over unit vectors are the eigenvectors of AᵀA with the largest eigenvalues. An eigenvector has no sign: here
+    its largest number is positive.
 
-    weight: A, [F, Z], what the latent goes through first. Raises UserError for more directions than dimensions.
+    weight: A, [F, Z], what the latent goes through first.
     """
-    size = weight.shape[1]
-    if not 1 <= n <= size:
-        raise UserError(f"directions={n}: a latent of {size} dimensions has from 1 to {size}")
-    weight = weight.detach().cpu().double()
-    _, vectors = torch.linalg.eigh(weight.T @ weight)  # ascending, in columns
-    found = vectors.T.flip(0)[:n]
-    largest = found.gather(1, found.abs().argmax(1, keepdim=True))
-    return (found * largest.sign()).float()
+    weight = weight.astype(np.float64)
+    _, vectors = np.linalg.eigh(weight.T @ weight)  # ascending, in columns
+    found = vectors.T[::-1]
+    largest = np.take_along_axis(found, abs(found).argmax(1)[:, None], axis=1)
+    return (found * np.sign(largest)).astype(np.float32)

@@ -12,11 +12,12 @@ import numpy as np
 from adverb.data.grid import save_gif, save_grid, save_images, save_mp4
 from adverb.errors import UserError
 from adverb.pipelines.labels import EACH
+from adverb.pipelines.sampler import STEPS
 
 if TYPE_CHECKING:
     from adverb.pipelines.generator import Generator
-    from adverb.pipelines.onnx_generator import OnnxGenerator
     from adverb.pipelines.projection import Projection
+    from adverb.pipelines.sampler import Sampler
 
 SAMPLES = 64
 OF_A_TEXT = 8  # samples, where there are several texts
@@ -36,7 +37,7 @@ EXCLUSIVE = {
 
 
 def draw_to(
-    model: Generator | OnnxGenerator,
+    model: Sampler,
     out: Path,
     *,
     n: int | None = None,
@@ -77,11 +78,12 @@ def draw_to(
         raise UserError("--data says where the training images are, for --neighbours")
     if moving and like is not None and directions is None:
         raise UserError(f"--like writes a folder or a .png; with --directions it can move in {out}")
-
-    if (moving or directions or like or neighbours) and not hasattr(model, "interpolate"):
-        raise UserError("an export draws samples only: for more, use the model that it was made from")
+    if like is not None and not hasattr(model, "project"):
+        raise UserError("--like searches by gradients, which an export lacks: use the model that it was made from")
 
     if hasattr(model, "texts"):  # it draws captions
+        if like is not None:
+            raise UserError("--like is for generators without captions")
         if label is not None:
             raise UserError("this generator draws captions, not labels: say what to draw by --text")
         if len(text) > 1:
@@ -90,6 +92,8 @@ def draw_to(
         label = text[0] if text else None  # a caption stands where a label stands elsewhere
     elif text:
         raise UserError("this generator was trained without captions: leave --text out")
+    elif label is not None and not model.label_names:
+        raise UserError("this generator was trained without labels: leave --label out")
     options: dict[str, Any] = dict(label=label, truncation=truncation)
     if like is not None:
         found = model.project(like, restarts=n or RESTARTS, seed=seed, label=label)
@@ -129,7 +133,7 @@ def _animate(frames: Iterator[np.ndarray], out: Path, columns: int | None = None
 
 
 def _walks(
-    model: Generator, n: int, frames: int, seed: int | Sequence[int], label: str | None, truncation: float
+    model: Sampler, n: int, frames: int, seed: int | Sequence[int], label: str | None, truncation: float
 ) -> Iterator[np.ndarray]:
     """Closed walks side by side, a cell each: uint8 [n, H, W, C] a frame. By default every walk keeps to a class."""
     labels = [label] * n
@@ -140,10 +144,8 @@ def _walks(
     return iter(np.stack(walks, axis=1))  # [frames, n, H, W, C]
 
 
-def _draw_directions(model: Generator, out: Path, n: int, **options: Any) -> list[Path]:
+def _draw_directions(model: Sampler, out: Path, n: int, **options: Any) -> list[Path]:
     """A row a direction; or an animation with a cell for each, to and fro."""
-    from adverb.pipelines.generator import STEPS
-
     vectors = model.directions(n)
     if out.suffix not in RATES:
         images = model.traverse(vectors, STEPS, **options)  # [n, steps, H, W, C]
@@ -154,7 +156,7 @@ def _draw_directions(model: Generator, out: Path, n: int, **options: Any) -> lis
 
 
 def _draw_neighbours(
-    model: Generator, out: Path, samples: np.ndarray, k: int, data: str | None, say: Callable[[str], None]
+    model: Sampler, out: Path, samples: np.ndarray, k: int, data: str | None, say: Callable[[str], None]
 ) -> list[Path]:
     """A row a sample: itself, then the training images nearest to it, with their distances below."""
     near = model.neighbours(samples, k, data=data)
@@ -175,5 +177,5 @@ def _projected(model: Generator, found: Projection) -> str:
     )
     if found.classes is None:
         return words
-    share, index = found.classes[0].max(0)
-    return f"{words}, drawn as {share:.0%} '{model.label_names[index]}'"
+    most = int(found.classes[0].argmax())
+    return f"{words}, drawn as {found.classes[0, most]:.0%} '{model.label_names[most]}'"

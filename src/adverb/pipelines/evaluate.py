@@ -16,8 +16,8 @@ from adverb.run import Run, write_atomically
 
 if TYPE_CHECKING:
     from adverb.metrics.details import Details
-    from adverb.pipelines.generator import Generator
     from adverb.pipelines.reader import Reader
+    from adverb.pipelines.sampler import Sampler
 
 ROWS_SHOWN = 20  # of a table
 MISTAKES_SHOWN = 5
@@ -51,7 +51,7 @@ def evaluate(
 
 
 def evaluate_generator(
-    generator: Generator,
+    generator: Sampler,
     model: str,
     data: str | None,
     *,

@@ -26,7 +26,7 @@ def labels_for(
     """
     if not names:
         if label is not None:
-            raise UserError("this generator was trained without labels: leave --label out")
+            raise UserError("this generator was trained without labels: ask for none")
         return None
     if label is None:
         if not isinstance(seed, int):

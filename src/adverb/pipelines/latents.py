@@ -5,25 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from adverb.errors import UserError
+from adverb.pipelines.randn import randn
 
 
-def normal(n: int, size: int, seed: int | Sequence[int], truncation: float = 1.0) -> Tensor:
+def normal(n: int, size: int, seed: int | Sequence[int], truncation: float = 1.0) -> np.ndarray:
     """n latents, float32 [n, size], the same for the same seed; of several seeds, one each, and n is their number.
 
     Raises UserError for a truncation that is not above 0 and at most 1.
     """
     if isinstance(seed, int):
-        latent = torch.randn(n, size, generator=torch.Generator().manual_seed(seed))
+        latents = randn(n * size, seed).reshape(n, size)
     else:
-        latent = torch.cat([normal(1, size, one) for one in seed])
-    return truncated(latent, truncation)
+        latents = np.concatenate([normal(1, size, one) for one in seed])
+    return truncated(latents, truncation)
 
 
-def truncated(latent: Tensor, truncation: float) -> Tensor:
+def truncated(latents: np.ndarray, truncation: float) -> np.ndarray:
     """Standard normal numbers, made truncated normal ones with the deviation `truncation`: the tails are cut off.
 
     Latents here are N(0, I) as they enter the network, so there is no mean to draw towards as in a mapped space; what
@@ -34,10 +34,11 @@ def truncated(latent: Tensor, truncation: float) -> Tensor:
     if not 0 < truncation <= 1:
         raise UserError(f"truncation={truncation:g}: expected a number above 0 and up to 1")
     if truncation == 1:
-        return latent
-    outside = torch.special.ndtr(torch.tensor(-bound(truncation), dtype=torch.float64))
-    quantile = outside + (1 - 2 * outside) * torch.special.ndtr(latent.double())
-    return torch.special.ndtri(quantile).float()
+        return latents
+    from scipy.special import ndtr, ndtri
+
+    outside = ndtr(-bound(truncation))
+    return ndtri(outside + (1 - 2 * outside) * ndtr(latents.astype(np.float64))).astype(np.float32)
 
 
 def bound(deviation: float) -> float:
@@ -54,18 +55,17 @@ def bound(deviation: float) -> float:
     return brentq(excess, deviation, 40.0)  # uniform has b = √3 · deviation, and nothing has less
 
 
-def closed_walk(points: Tensor, frames: int) -> Tensor:
+def closed_walk(points: np.ndarray, frames: int) -> np.ndarray:
     """From each of the points [n, Z] to the next and from the last to the first: [n * frames, Z]."""
-    return torch.cat([slerp(points[i], points[(i + 1) % len(points)], frames) for i in range(len(points))])
+    return np.concatenate([slerp(points[i], points[(i + 1) % len(points)], frames) for i in range(len(points))])
 
 
-def slerp(a: Tensor, b: Tensor, n: int) -> Tensor:
+def slerp(a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
     """n points [n, Z] on the great circle from a (included) to b (left out), radii interpolated (Shoemake 1985)."""
-    t = torch.linspace(0, 1, n + 1)[:-1, None]
-    radius_a, radius_b = a.norm(), b.norm()
-    cosine = torch.clamp(torch.dot(a / radius_a, b / radius_b), -1, 1)
-    angle = torch.arccos(cosine)
+    t = np.linspace(0, 1, n + 1, dtype=np.float32)[:-1, None]
+    radius_a, radius_b = np.linalg.norm(a), np.linalg.norm(b)
+    angle = np.arccos(np.clip(np.dot(a / radius_a, b / radius_b), -1, 1))
     if angle < 1e-4:
         return a + t * (b - a)
-    direction = (torch.sin((1 - t) * angle) * a / radius_a + torch.sin(t * angle) * b / radius_b) / torch.sin(angle)
+    direction = (np.sin((1 - t) * angle) * a / radius_a + np.sin(t * angle) * b / radius_b) / np.sin(angle)
     return direction * (radius_a + t * (radius_b - radius_a))

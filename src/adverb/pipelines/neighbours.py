@@ -19,7 +19,7 @@ from adverb.run import Run
 from adverb.schema.base import Recipe
 
 if TYPE_CHECKING:
-    from adverb.pipelines.generator import Generator
+    from adverb.pipelines.sampler import Sampler
 
 REFERENCES = 500  # training images whose own nearest neighbours say what is near
 
@@ -37,7 +37,7 @@ class Neighbours:
 def find_neighbours(
     images: np.ndarray, data: ImageSet, k: int, *, features: str = "random", mirrored: bool = False
 ) -> Neighbours:
-    """See `Generator.neighbours`. images: uint8 [n, H, W, C]; mirrored: a mirrored copy is a copy too."""
+    """See `Sampler.neighbours`. images: uint8 [n, H, W, C]; mirrored: a mirrored copy is a copy too."""
     if not 1 <= k < len(data):
         raise UserError(f"neighbours={k}: expected from 1 to {len(data) - 1:,}, one less than there are images")
     extractor = extractor_for(features, data.images, data.labels)
@@ -78,7 +78,7 @@ def _features(extractor: FeatureExtractor, data: ImageSet, step: int = 4096) -> 
     return torch.cat([extractor(data.batch(np.arange(i, min(i + step, len(data))))) for i in starts])
 
 
-def real_images(model: Generator, data: str | Path | None = None) -> tuple[ImageSet, Recipe | None]:
+def real_images(model: Sampler, data: str | Path | None = None) -> tuple[ImageSet, Recipe | None]:
     """The images that a generator was trained on, or `data`, as its training sees them; and its run's recipe.
 
     Raises UserError where there is neither a run nor `data`, and where the run's data is gone.

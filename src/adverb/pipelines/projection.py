@@ -35,8 +35,8 @@ class Projection:
     """What came nearest to `target`, uint8 [H, W, C]: one row a restart, the nearest first."""
 
     target: np.ndarray
-    latents: Tensor  # float32 [R, Z]
-    classes: Tensor | None  # float32 [R, classes]: shares of the classes' embeddings, summing to 1
+    latents: np.ndarray  # float32 [R, Z]
+    classes: np.ndarray | None  # float32 [R, classes]: shares of the classes' embeddings, summing to 1
     images: np.ndarray  # uint8 [R, H, W, C]
     distances: np.ndarray  # float64 [R]; 0: equal, 1: as far as random images of the generator
     errors: np.ndarray  # float64 [R], root mean square over the pixels, of 255
@@ -49,7 +49,7 @@ def project(
     distance = Distance(target, model)
     labels = model.labels_for(CANDIDATES, seed, label)
     mixture = None if labels is None else torch.nn.functional.one_hot(torch.from_numpy(labels), len(model.label_names))
-    latents = model.latents(CANDIDATES, seed)
+    latents = torch.from_numpy(model.latents(CANDIDATES, seed))
     start = distance.calibrate(latents, None if mixture is None else mixture.float()).argsort()[:restarts]
     latents = latents[start].to(model.device).requires_grad_()
     logits = None if mixture is None else (SURE * mixture[start].float()).to(model.device)
@@ -67,15 +67,15 @@ def project(
         optimizer.step()
         with torch.no_grad():  # beyond this radius there are no latents to speak of, and no images like the data
             latents *= (radius / latents.norm(dim=1, keepdim=True)).clamp(max=1)
-    latents = latents.detach()
-    classes = None if logits is None else _shares(logits.detach(), fixed=label is not None)
+    latents = latents.detach().cpu().numpy()
+    classes = None if logits is None else _shares(logits.detach(), fixed=label is not None).cpu().numpy()
     images = draw_blended(model, latents, classes)
     shown = as_float(images).to(model.device)
     distances = distance(shown).double().cpu()
-    order = distances.argsort()
+    order = distances.argsort().numpy()
     errors = (shown - distance.target).double().square().mean((1, 2, 3)).sqrt().cpu() * 127.5
     return Projection(
-        target, latents[order].cpu(), None if classes is None else classes[order].cpu(), images[order.numpy()],
+        target, latents[order], None if classes is None else classes[order], images[order],
         distances[order].numpy(), errors[order].numpy(),
     )  # fmt: skip
 
@@ -149,9 +149,10 @@ def blended(model: Generator, latents: Tensor, classes: Tensor | None) -> Tensor
 
 
 @torch.no_grad()
-def draw_blended(model: Generator, latents: Tensor, classes: Tensor | None, batch_size: int = 64) -> np.ndarray:
-    """`blended` as uint8 [N, H, W, C]."""
-    slices = (slice(i, i + batch_size) for i in range(0, len(latents), batch_size))
+def draw_blended(model: Generator, latents: np.ndarray, classes: np.ndarray | None) -> np.ndarray:
+    """`blended` as uint8 [N, H, W, C], of arrays."""
+    latents, classes = torch.from_numpy(latents), None if classes is None else torch.from_numpy(classes)
+    slices = (slice(i, i + model.at_once) for i in range(0, len(latents), model.at_once))
     return np.concatenate([as_pixels(blended(model, latents[rows], _rows(classes, rows))) for rows in slices])
 
 

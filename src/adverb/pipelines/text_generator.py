@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -11,22 +9,17 @@ import numpy as np
 from torch import nn
 
 from adverb.errors import UserError
+from adverb.pipelines import READER
+from adverb.pipelines.caption_sampler import KIND, CaptionSampler
 from adverb.pipelines.generator import Generator, load_network, save_network
 from adverb.pipelines.reader import Reader
 
-KIND = "adverb-text-to-image"
-READER = "reader"  # the BERT's folder in that of the model
-MOST_CAPTIONS = 2000  # kept with the model, to draw from where none is given
 
-
-class TextGenerator(Generator):
+class TextGenerator(CaptionSampler, Generator):
     """A generator that draws captions.
 
     network: forward(latent [N, Z], features [N, E]) -> images [N, C, H, W] in about [-1, 1].
-    config: the arguments of `adverb.gan.networks.build`, and `label_names`, which are none.
-    reader: the BERT whose `embed` makes features of captions, or the folder to load it from when it is needed.
-    texts: captions of the training, drawn where none is asked for. shares: float [T], how often. labels: int64 [T],
-        what each shows, or None where there are no labels.
+    The other arguments: see `CaptionSampler`.
     """
 
     def __init__(
@@ -39,90 +32,23 @@ class TextGenerator(Generator):
         labels: np.ndarray | None,
         folder: Path | None = None,
     ):
-        super().__init__(network, config, folder=folder)
-        self._reader, self.texts, self.shares, self.labels = reader, texts, shares, labels
-        self.features_of: dict[str, np.ndarray] = {}  # what the BERT made of captions so far
-
-    @cached_property
-    def reader(self) -> Reader:
-        return self._reader if isinstance(self._reader, Reader) else Reader.load(self._reader)
+        Generator.__init__(self, network, config, folder=folder)
+        self._know(reader, texts, shares, labels)
 
     @classmethod
     def load(cls, folder: str | Path) -> TextGenerator:
         """Open what `save` wrote. Raises UserError where the folder holds something else."""
         folder = Path(folder)
         network, config = load_network(folder, KIND)
-        known = config.pop("captions")
-        labels = None if known["labels"] is None else np.asarray(known["labels"], dtype=np.int64)
-        if not (folder / READER).is_dir():
-            raise UserError(f"{folder} has no {READER}/: the BERT that reads captions is missing")
-        return cls(network, config, folder / READER, known["texts"], np.asarray(known["shares"]), labels, folder)
+        return cls(network, config, *cls.captions_in(config, folder), folder)
 
     def save(self, folder: str | Path) -> None:
         """model.safetensors, config.json, and the BERT in reader/: all that is needed to draw."""
-        chosen = np.arange(len(self.texts))
-        if len(chosen) > MOST_CAPTIONS:
-            chosen = np.linspace(0, len(chosen) - 1, MOST_CAPTIONS).astype(np.int64)
-        known = {
-            "texts": [self.texts[i] for i in chosen],
-            "shares": self.shares[chosen].tolist(),
-            "labels": None if self.labels is None else self.labels[chosen].tolist(),
-        }
-        save_network(self.network, {"model_type": KIND, **self.config, "captions": known}, folder)
+        save_network(self.network, {"model_type": KIND, **self.saved_config()}, folder)
         self.reader.save_pretrained(Path(folder) / READER)
 
-    # -- drawing
-
-    def generate(
-        self,
-        n: int = 1,
-        *,
-        text: str | Sequence[str] | None = None,
-        seed: int | Sequence[int] = 0,
-        label: str | None = None,
-        truncation: float = 1.0,
-        with_labels: bool = False,
-    ) -> np.ndarray | tuple[np.ndarray, np.ndarray | None]:
-        """n images of a caption, or of each of several: uint8 [n · captions, H, W, C], the same for the same seed.
-
-        text: what to draw, in words; None draws captions of the training, each image its own. Several captions are
-            drawn from the same n latents, one caption after the other; so are several seeds, the first image of each.
-        label: the same as text, as the other verbs call it. truncation: as of every generator.
-        with_labels: also return int64 [N], the labels that drawn captions of the training stand for, else None.
-        Raises UserError for an empty caption.
-        """
-        text, n = label if text is None else text, n if isinstance(seed, int) else len(seed)
-        latents, labels = self.latents(n, seed, truncation), None
-        if text is None:
-            drawn = self._known(n, seed)
-            texts, labels = [self.texts[i] for i in drawn], None if self.labels is None else self.labels[drawn]
-        else:
-            several = [text] if isinstance(text, str) else list(text)
-            texts, latents = [caption for caption in several for _ in range(n)], latents.repeat(len(several), 1)
-        images = self.draw(latents, self.read(texts))
-        return (images, labels) if with_labels else images
-
-    def read(self, texts: Sequence[str]) -> np.ndarray:
-        """The features of captions, float32 [N, E]; each is read once. Raises UserError for an empty one."""
-        if any(not text.strip() for text in texts):
-            raise UserError("an empty caption: say in words what to draw")
-        if new := [text for text in dict.fromkeys(texts) if text not in self.features_of]:
-            self.features_of |= dict(zip(new, self.reader.embed(new), strict=True))
-        return np.stack([self.features_of[text] for text in texts])
-
-    def labels_for(self, n: int, seed: int | Sequence[int], label: str | None) -> np.ndarray:
-        """What stands in the labels' place: the features of a caption, or of captions of the training, [n, E]."""
-        return self.read([self.texts[i] for i in self._known(n, seed)] if label is None else [label] * n)
+    def saved_config(self) -> dict[str, Any]:
+        return {**self.config, "captions": self.saved_captions()}
 
     def project(self, *args: Any, **options: Any) -> NoReturn:
-        raise UserError("the search for an image (--like) is for generators without captions")
-
-    def _one_label(self, label: str | None) -> str:
-        return self.texts[int(np.argmax(self.shares))] if label is None else label
-
-    def _known(self, n: int, seed: int | Sequence[int]) -> np.ndarray:
-        """Indices of captions of the training as often as they occur there, int64 [n]."""
-        if not isinstance(seed, int):
-            return np.concatenate([self._known(1, one) for one in seed])
-        random = np.random.Generator(np.random.PCG64(seed))
-        return random.choice(len(self.texts), size=n, p=self.shares / self.shares.sum())
+        raise UserError("the search for an image is for generators without captions")

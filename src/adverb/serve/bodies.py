@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from adverb.serve.limits import CHARACTERS, TEXTS
+from adverb.serve.limits import CAPTION, CHARACTERS, TEXTS
 
 LARGEST_SEED = 2**63 - 1
 
@@ -80,6 +80,9 @@ class _Samples(Asked):
     n: int = Field(1, ge=1, le=256)
     seed: int = Field(0, ge=0, le=LARGEST_SEED, description="the same seed draws the same images")
     label: str | None = Field(None, description="a class, or 'each' in turn; none: as often as in the data")
+    text: Annotated[str, Field(pattern=r"\S", max_length=CAPTION)] | None = Field(
+        None, description="what to draw, of a model that draws captions; none: captions it was trained on"
+    )
     truncation: float = Field(1.0, ge=0.1, le=1, description="below 1: more typical, less varied")
 
 
@@ -88,7 +91,7 @@ class Generate(_Samples):
 
 
 class Walk(_Samples):
-    """From one of the images that `generate` draws with the same n, seed, label and truncation, to another."""
+    """From one of the images that `generate` draws with the same n, seed, label, text and truncation, to another."""
 
     first: int = Field(0, ge=0, le=255)
     second: int = Field(1, ge=0, le=255)
@@ -143,7 +146,7 @@ class Vectors(BaseModel):
 class Images(BaseModel):
     model: str
     images: list[str] = Field(description="PNG files in base64")
-    labels: list[str] | None = Field(description="the class of each; null for a model without")
+    labels: list[str] | None = Field(description="the class or the caption of each; null for a model without")
 
 
 class ModelFacts(BaseModel):
@@ -156,7 +159,7 @@ class ModelFacts(BaseModel):
     mask: str | None = Field(None, description="what stands for a missing word")
     multi_label: bool = False
     regression: bool = False
-    walks: bool = Field(False, description="whether /walk goes from one of its images to another")
+    captions: list[str] = Field([], description="some that it was trained on, of a model that draws captions")
 
 
 class Models(BaseModel):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 TEXTS = 256  # of a request
 CHARACTERS = 100_000  # of one text
 WORDS = 200  # of a text to explain: each is left out once
+CAPTION = 1_000  # characters of what to draw
 MASKS = 16  # of a text: each makes the model read it again
 
 

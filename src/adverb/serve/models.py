@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from adverb.errors import UserError
+from adverb.pipelines import READER
 from adverb.serve.limits import Refused
 
 log = logging.getLogger("adverb.serve")
+CAPTIONS = 24  # of a model that draws them, to be told of
 LOOK_AGAIN = 5.0  # seconds between two looks at a run's model
 VERBS = {  # a reader's verb, or what else a model does -> its route, what it does in words
     "classify": ("/classify", "sorts texts into classes"),
@@ -42,11 +44,23 @@ class Served:
             return None
         return "generate" if hasattr(self.model, "generate") else self.model.verb
 
+    @property
+    def reader(self) -> Any:
+        """What reads the texts of requests: the model, or of one that draws captions its BERT, else None."""
+        if self.verb != "generate":
+            return self.model
+        return self.model.reader if hasattr(self.model, "texts") else None
+
+    def _captions(self) -> list[str]:
+        """CAPTIONS of the training at most, evenly over all of them."""
+        texts = getattr(self.model, "texts", [])
+        return texts[:: max(1, len(texts) // CAPTIONS)][:CAPTIONS]
+
     def facts(self) -> dict[str, Any]:
         """As `bodies.ModelFacts`."""
         found = {"name": self.name, "verb": self.verb, "run": self.run is not None}
         if self.verb == "generate":
-            return found | {"labels": self.model.label_names, "walks": hasattr(self.model, "walk")}
+            return found | {"labels": self.model.label_names, "captions": self._captions()}
         if self.verb is None:
             return found
         found |= {"max_length": self.model.max_length}
@@ -163,6 +177,8 @@ def refresh(served: Served) -> bool:
 
 
 def _refuse_pickles(folder: Path) -> None:
+    if (folder / READER).is_dir():
+        _refuse_pickles(folder / READER)
     safe = any(any(folder.glob(kind)) for kind in ("*.safetensors", "*.onnx", "*.xml"))
     if not safe and (pickles := sorted(folder.glob("*.bin"))):
         raise UserError(

@@ -64,7 +64,7 @@ class Service:
     async def embeddings(self, asked: bodies.Embeddings) -> tuple[str, list[list[float]], int]:
         """(model, vectors, tokens)"""
         served = self.models.find(asked.model, "embed")
-        costs = await self._costs(served, asked.input, whole=not asked.truncate)
+        costs = await self._costs(served, asked.input, whole=not asked.truncate, name="input")
         said = await self._ask(Reading(served), _rows(asked.input), costs)
         return served.name, [one["embedding"] for one in said], sum(costs)
 
@@ -84,17 +84,20 @@ class Service:
     async def draw(self, asked: bodies.Generate | bodies.Walk) -> bytes | dict[str, Any]:
         served = self.models.find(asked.model, "generate")
         if asked.label is not None and not served.model.label_names:
-            raise Refused(422, f"the model '{served.name}' was trained without labels: leave label out")
+            why = "draws captions: say what in text" if served.reader else "was trained without labels: leave label out"
+            raise Refused(422, f"the model '{served.name}' {why}")
+        if asked.text is not None:
+            if served.reader is None:
+                raise Refused(422, f"the model '{served.name}' was trained without captions: leave text out")
+            await self._costs(served, [asked.text], whole=True, name="text")
         walk, images, kind = None, asked.n, "json"
         if isinstance(asked, bodies.Generate):
             kind = asked.format
         else:
-            if not hasattr(served.model, "walk"):
-                raise Refused(422, f"the model '{served.name}' is an export, which draws but does not walk")
             walk, images = (asked.first, asked.second, asked.frames), asked.frames
             if max(walk[:2]) >= asked.n:
                 raise Refused(422, f"first and second are numbers of the n = {asked.n} images, from 0")
-        samples = Samples(asked.n, asked.seed, asked.label, asked.truncation, kind, walk)
+        samples = Samples(asked.n, asked.seed, asked.text or asked.label, asked.truncation, kind, walk)
         (found,) = await self._ask(Drawing(served), [samples], [IMAGE_TOKENS * images])
         return found if kind == "png" else {"model": served.name, "images": found[0], "labels": found[1]}
 
@@ -114,21 +117,28 @@ class Service:
         return found
 
     async def _costs(
-        self, served: Served, texts: list[str], pairs: list[str] | None = None, whole: bool | None = None
+        self,
+        served: Served,
+        texts: list[str],
+        pairs: list[str] | None = None,
+        whole: bool | None = None,
+        name: str = "texts",
     ) -> list[int]:
         """Tokens of each text, special ones included.
 
         whole: whether texts longer than the model reads are refused (413), or cut (False); None: the model reads
-        texts of any length.
+        texts of any length. name: the key that holds them; "text": one text.
         """
-        made = await asyncio.to_thread(served.model.tokenizer.encode_batch, texts, pairs)
-        counts, most = [len(encoding) for encoding in made], served.model.max_length
+        made = await asyncio.to_thread(served.reader.tokenizer.encode_batch, texts, pairs)
+        counts, most = [len(encoding) for encoding in made], served.reader.max_length
         if whole is None:
             return counts
         if whole and max(counts) > most:
             place = next(i for i, count in enumerate(counts) if count > most)
-            remedy = "shorten it" if served.verb == "fill_mask" else 'shorten it, or send "truncate": true'
-            said = f"texts[{place}] has {counts[place]:,} tokens, of which '{served.name}' reads {most:,}: {remedy}"
+            cuts = served.verb in ("classify", "embed")
+            remedy = 'shorten it, or send "truncate": true' if cuts else "shorten it"
+            which = name if name == "text" else f"{name}[{place}]"
+            said = f"{which} has {counts[place]:,} tokens, of which '{served.name}' reads {most:,}: {remedy}"
             raise Refused(413, said)
         return [min(count, most) for count in counts]
 

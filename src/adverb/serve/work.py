@@ -14,9 +14,9 @@ from PIL import Image
 
 from adverb.data.grid import make_grid
 from adverb.errors import UserError
+from adverb.pipelines.labels import EACH
 from adverb.serve.models import Served
 
-EACH = "each"  # the label that stands for all, as `Generator.generate` takes it
 IMAGE_TOKENS = 16  # what an image costs, in tokens of a reader
 
 
@@ -41,7 +41,10 @@ class Reading:
 
 @dataclass(frozen=True)
 class Samples:
-    """Which images: the arguments of `Generator.generate`. format: png, or json for each image of its own."""
+    """Which images: the arguments of `Generator.generate`. format: png, or json for each image of its own.
+
+    label: a class, or what a caption says.
+    """
 
     n: int
     seed: int
@@ -53,7 +56,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Drawing:
-    """Items: `Samples`; results: a PNG file, or (PNG files in base64, labels)."""
+    """Items: `Samples`; results: a PNG file, or (PNG files in base64, what each is to show)."""
 
     served: Served
 
@@ -66,19 +69,22 @@ class Drawing:
 
     def _draw(self, item: Samples) -> bytes | tuple[list[str], list[str] | None] | UserError:
         model = self.served.model
-        same = dict(seed=item.seed, label=item.label, truncation=item.truncation, with_labels=True)
+        same = dict(seed=item.seed, label=item.label, truncation=item.truncation)
         try:
             if item.walk is not None:
-                images, labels = model.walk(*item.walk, n=item.n, **same)
+                images = model.walk(*item.walk, n=item.n, **same)
             else:
-                images, labels = model.generate(item.n, **same)
+                images = model.generate(item.n, **same)
         except UserError as error:
             return error
         if item.format == "png":
-            columns = len(model.label_names) if item.label == EACH else math.ceil(math.sqrt(item.n))
-            return png(make_grid(images, columns=columns))
-        names = None if labels is None else [model.label_names[label] for label in labels.tolist()]
-        return [base64.b64encode(png(picture(image))).decode() for image in images], names
+            columns = len(model.label_names) if item.label == EACH else 0
+            return png(make_grid(images, columns=columns or math.ceil(math.sqrt(item.n))))
+        titles = model.titles(item.n, item.seed, item.label)
+        if titles and item.walk is not None:  # halfway there it is the other
+            first, second, frames = item.walk
+            titles = [titles[first if frame < frames / 2 else second] for frame in range(frames)]
+        return [base64.b64encode(png(picture(image))).decode() for image in images], titles
 
 
 def picture(image: np.ndarray) -> Image.Image:

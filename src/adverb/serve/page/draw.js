@@ -7,23 +7,27 @@ const FRAMES = 24;
 const LARGE = 64; // pixels from which on an image is smoothed
 
 export function drawPanel(model) {
-  let ends = [0, 1], images = [], frames = [], labels = null, drawing, walking, playing;
+  let ends = [0, 1], images = [], frames = [], labels = null, onTheWay = null, drawing, walking, playing;
   const field = (name, label, input) => h("div", {}, h("label", {for: name}, label), input);
   const again = debounced(draw, 200);
 
   const seed = h("input", {id: "seed", type: "number", min: 0, max: Number.MAX_SAFE_INTEGER, value: 1, oninput: again});
   const count = h("select", {id: "count", onchange: draw}, [4, 9, 16, 36, 64].map((n) => h("option", {selected: n === 16}, n)));
   const label = h("select", {id: "label", onchange: draw}, h("option", {value: ""}, "any"), model.labels.map((name) => h("option", {value: name}, name)));
+  const text = h("input", {id: "text", list: "captions", maxlength: 1000, autocomplete: "off", placeholder: "empty: captions it was trained on", oninput: again});
+  const captions = h("datalist", {id: "captions"}, model.captions.map((value) => h("option", {value})));
+  const chips = model.captions.filter((_, i) => i % 6 === 0).map((value) => h("button", {class: "chip", type: "button", onclick: () => { text.value = value; draw(); }}, value));
   const truncation = h("input", {id: "truncation", type: "range", min: 0.2, max: 1, step: 0.05, value: 1, oninput: () => { told(); again(); }});
   const shown = h("output", {for: "truncation", class: "dim"});
   const grid = h("div", {class: "grid", role: "group", "aria-label": "Samples; arrow keys move, Enter chooses", onkeydown: move});
   const error = h("p", {class: "error", hidden: true});
   const stage = h("div", {class: "stage"});
+  const title = h("p", {class: "small title", "aria-live": "polite", hidden: true});
   const slider = h("input", {id: "walk", type: "range", min: 0, max: FRAMES - 1, value: 0, "aria-label": "From A to B", oninput: () => { stop(); show(); }});
   const play = h("button", {type: "button", onclick: () => (playing ? stop() : start())}, "▶ Play");
   const shell = h("pre", {});
 
-  const samples = () => ({model: model.name, n: Number(count.value), seed: Number(seed.value || 0), ...(label.value && {label: label.value}), truncation: Number(truncation.value)});
+  const samples = () => ({model: model.name, n: Number(count.value), seed: Number(seed.value || 0), ...(label.value && {label: label.value}), ...(text.value.trim() && {text: text.value.trim()}), truncation: Number(truncation.value)});
   const told = () => { shown.textContent = Number(truncation.value).toFixed(2); };
 
   async function draw() {
@@ -56,7 +60,7 @@ export function drawPanel(model) {
     walk();
   }
 
-  /** Of a model that walks: the newest choice is B, the one before it A. */
+  /** The newest choice is B, the one before it A. */
   function choose(i) {
     ends = i === ends[1] ? ends : [ends[1], i];
     mark();
@@ -64,7 +68,6 @@ export function drawPanel(model) {
   }
 
   function mark() {
-    if (!model.walks) return;
     [...grid.children].forEach((cell, i) => {
       delete cell.dataset.end;
       cell.setAttribute("aria-pressed", String(ends.includes(i)));
@@ -73,13 +76,12 @@ export function drawPanel(model) {
   }
 
   async function walk() {
-    if (!model.walks) return;
     stop();
     walking?.abort();
     const mine = (walking = new AbortController());
     try {
       const said = await ask("/walk", {...samples(), first: ends[0], second: ends[1], frames: FRAMES}, mine.signal);
-      frames = said.images;
+      [frames, onTheWay] = [said.images, said.labels];
       stage.replaceChildren(...frames.map((image) => picture(image)));
       slider.value = 0;
       show();
@@ -89,7 +91,10 @@ export function drawPanel(model) {
   }
 
   function show() {
-    [...stage.children].forEach((image, i) => { image.hidden = i !== Number(slider.value); });
+    const at = Number(slider.value);
+    [...stage.children].forEach((image, i) => { image.hidden = i !== at; });
+    title.hidden = !onTheWay;
+    if (onTheWay && title.textContent !== onTheWay[at]) title.textContent = onTheWay[at];
   }
 
   function start() {
@@ -132,6 +137,8 @@ export function drawPanel(model) {
   draw();
   return [
     h("form", {onsubmit: (event) => { event.preventDefault(); draw(); }},
+      model.captions.length ? h("div", {}, h("label", {for: "text"}, "What to draw"), text, captions) : null,
+      model.captions.length ? h("div", {class: "row"}, chips) : null,
       h("div", {class: "fields"},
         field("seed", "Seed", h("div", {class: "with"}, seed, h("button", {type: "button", onclick: () => { seed.value = Math.floor(Math.random() * 1e6); draw(); }}, "New"))),
         field("count", "How many", count),
@@ -139,7 +146,7 @@ export function drawPanel(model) {
         h("div", {title: "Below 1: more typical, less varied"}, h("label", {for: "truncation", class: "spread"}, "Truncation", shown), truncation))),
     error,
     h("div", {class: "drawing"}, grid,
-      h("section", {class: "card", "aria-label": "A walk", hidden: !model.walks}, stage,
+      h("section", {class: "card", "aria-label": "A walk"}, stage, title,
         h("div", {}, slider, h("div", {class: "ends"}, h("b", {}, "A"), h("b", {}, "B"))),
         h("p", {class: "dim small"}, "Choose two samples, and walk from one to the other."), play)),
     h("div", {class: "row"}, h("button", {type: "button", onclick: save}, "Save the samples")),

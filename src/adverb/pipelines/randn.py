@@ -9,7 +9,7 @@ import numpy as np
 BLOCK = 16  # numbers that torch makes at a time; of fewer it makes one by one
 
 
-def normal(n: int, seed: int) -> np.ndarray:
+def randn(n: int, seed: int) -> np.ndarray:
     """torch.randn(n, generator=torch.Generator().manual_seed(seed)), float32 [n], but for rounding.
 
     The words of a Mersenne Twister (Matsumoto & Nishimura 1998), and Box & Muller 1958: from 16 uniform numbers of 24
