@@ -1,11 +1,13 @@
 # make demo   the main jobs, offline, in a few minutes: a GAN learns to draw digits, a BERT what praise is
 # make test   the test suite
+# make docs   the documentation as a site, in site/
 PYTHON ?= python3.11
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: demo test lint clean
+.PHONY: demo test docs lint clean
 
 # torch first and pinned, so that no other package's wider request picks another build
 $(BIN)/.installed: pyproject.toml constraints.txt
@@ -24,9 +26,12 @@ demo: $(BIN)/.installed
 test: $(BIN)/.installed-dev
 	$(BIN)/python -m pytest -n auto
 
+docs: $(BIN)/.installed-dev
+	$(BIN)/python -m mkdocs build --strict
+
 lint: $(BIN)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist site .pytest_cache .ruff_cache

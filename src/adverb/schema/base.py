@@ -15,6 +15,9 @@ NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Ramp = float | tuple[float, float]
+BETA1 = "decay of Adam's average of gradients"
+BETA2 = "decay of Adam's average of squared gradients"
+EPS = "what Adam adds to the root of that average"
 MaskRate = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -30,7 +33,9 @@ class Train(Section):
     batch_size: Count | None = Field(None, description="rows per step over all workers; empty: chosen from the data")
     accumulate: Count = Field(1, description="micro-batches per step, to fit a large batch into memory")
     burn_in: Share = Field(1.0, description="share of the run over which ramps go from start to end")
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="auto: the accelerator where there is one"
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where measured to be faster")
     compile: Literal["auto"] | bool = Field("auto", description="torch.compile; auto: where it is known to pay")
     clip: Positive | None = Field(None, description="largest gradient norm per optimiser step")
@@ -46,13 +51,15 @@ class Train(Section):
 
 
 class AdamWSpec(Section):
-    lr: Positive = 1e-3
-    beta1: Share = 0.9
-    beta2: Share = 0.98
-    eps: Positive = 1e-6
-    weight_decay: NonNegative = 0.01
+    lr: Positive = Field(1e-3, description="the highest learning rate")
+    beta1: Share = Field(0.9, description=BETA1)
+    beta2: Share = Field(0.98, description=BETA2)
+    eps: Positive = Field(1e-6, description=EPS)
+    weight_decay: NonNegative = Field(0.01, description="of matrices; biases and norms have none")
     warmup: Share = Field(0.06, description="share of the run until the learning rate is reached")
-    schedule: Literal["linear", "cosine", "wsd"] = "linear"
+    schedule: Literal["linear", "cosine", "wsd"] = Field(
+        "linear", description="how the learning rate goes down; wsd: not before the last part"
+    )
     decay: Annotated[float, Field(gt=0, le=1)] = Field(0.3, description="last share of the run, in which wsd goes down")
 
 
@@ -60,6 +67,6 @@ class Recipe(Section):
     """The keys that every recipe has."""
 
     name: str = Field(description="names the run folder")
-    description: str = ""
-    seed: int = Field(0, ge=0)
+    description: str = Field("", description="what it trains, in a line")
+    seed: int = Field(0, ge=0, description="of weights, order and noise")
     train: Train

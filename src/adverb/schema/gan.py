@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from adverb.schema.base import Count, NonNegative, Positive, Ramp, Recipe, Section, Share
+from adverb.schema.base import BETA1, BETA2, Count, NonNegative, Positive, Ramp, Recipe, Section, Share
 
 
 class ImageData(Section):
@@ -19,7 +19,7 @@ class ImageData(Section):
 
 
 class ImageModel(Section):
-    network: Literal["residual", "dcgan", "mlp"] = "residual"
+    network: Literal["residual", "dcgan", "mlp"] = Field("residual", description="the architecture of both networks")
     latent_size: Count = Field(64, description="dimensions of the latent")
     conditional: bool | None = Field(None, description="draw by label; empty: when the data has labels")
     widths: list[Count] | None = Field(None, description="channels per stage, coarsest first; empty: from the data")
@@ -33,7 +33,9 @@ class GanModel(ImageModel):
 
 
 class GanLossSpec(Section):
-    name: Literal["minimax", "non-saturating", "least-squares", "wasserstein", "hinge", "rpgan"] = "rpgan"
+    name: Literal["minimax", "non-saturating", "least-squares", "wasserstein", "hinge", "rpgan"] = Field(
+        "rpgan", description="the game; rpgan: relativistic pairing"
+    )
     r1: Ramp = Field(0.0, description="zero-centred penalty on real images, gamma/2 |∇D|²")
     r2: Ramp = Field(0.0, description="the same on generated images")
     lazy: Count = Field(1, description="apply R1 and R2 every so many steps, as many times as strong")
@@ -42,9 +44,9 @@ class GanLossSpec(Section):
 
 
 class AdamSpec(Section):
-    lr: Ramp = 2e-4
-    beta1: Share = 0.0
-    beta2: Ramp = 0.99
+    lr: Ramp = Field(2e-4, description="learning rate")
+    beta1: Share = Field(0.0, description=BETA1)
+    beta2: Ramp = Field(0.99, description=BETA2)
 
 
 class GanAdam(AdamSpec):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from adverb.schema.base import AdamWSpec, Count, NonNegative, Positive, Recipe, Section, Share, Train
+from adverb.schema.base import BETA2, EPS, AdamWSpec, Count, NonNegative, Positive, Recipe, Section, Share, Train
 
 Smoothing = Annotated[float, Field(ge=0, lt=1)]
 
@@ -68,9 +68,9 @@ class TaskModel(Section):
 
 
 class TaskOptim(AdamWSpec):
-    lr: Positive = 1e-4
-    beta2: Share = 0.999
-    eps: Positive = 1e-8
+    lr: Positive = Field(1e-4, description="the highest learning rate")
+    beta2: Share = Field(0.999, description=BETA2)
+    eps: Positive = Field(1e-8, description=EPS)
     head_lr_ratio: Positive = Field(1.0, description="the learning rate of a new head over the encoder's")
     layer_decay: Annotated[float, Field(gt=0, le=1)] = Field(
         1.0, description="the learning rate of a layer over the one above it"
@@ -78,7 +78,7 @@ class TaskOptim(AdamWSpec):
 
 
 class TaskLoss(Section):
-    label_smoothing: Smoothing = 0.0
+    label_smoothing: Smoothing = Field(0.0, description="share of the target that goes to all classes alike")
     class_weights: Literal["none", "balanced"] = Field(
         "none", description="balanced: a class counts by 1 / its frequency"
     )

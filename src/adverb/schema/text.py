@@ -21,15 +21,19 @@ class TextData(Section):
 
 
 class TextModel(Section):
-    architecture: Literal["bert", "modern", "gpt", "lstm"] = "bert"
+    architecture: Literal["bert", "modern", "gpt", "lstm"] = Field(
+        "bert", description="bert: of 2018; modern: rotary, pre-norm, GeGLU; gpt and lstm: one-sided baselines"
+    )
     init: str | None = Field(None, description="go on from this model, a folder or hub name; the sizes are its own")
-    layers: Count = 4
-    hidden: Count = 256
-    heads: Count = 4
+    layers: Count = Field(4, description="of the encoder")
+    hidden: Count = Field(256, description="numbers of a token's state; a multiple of heads")
+    heads: Count = Field(4, description="of attention")
     intermediate: Count | None = Field(None, description="of the feed-forward layers; empty: 4 × hidden, modern 8/3 ×")
     initializer_range: Positive = Field(0.02, description="deviation of the initial weights")
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    activation: Literal["gelu", "gelu_new", "relu", "silu"] = "gelu"
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="everywhere in the encoder")
+    activation: Literal["gelu", "gelu_new", "relu", "silu"] = Field(
+        "gelu", description="of the feed-forward layers; gelu: the exact one"
+    )
     max_length: Count | None = Field(None, description="learned positions; empty: data.sequence_length")
 
 
@@ -90,17 +94,17 @@ class ElectraRecipe(Recipe):
 
 class TokenizerData(Section):
     path: str | None = Field(None, description="text, JSONL or parquet files, a folder of them, or a hub name")
-    column: str = "text"
-    limit: Count | None = None
+    column: str = Field("text", description="the column of JSONL and tables that holds the text")
+    limit: Count | None = Field(None, description="read only so many documents")
 
 
 class TokenizerRecipe(Section):
     """Not a training run: a vocabulary, counted from text."""
 
     objective: Literal["tokenizer"]
-    name: str
-    description: str = ""
+    name: str = Field(description="names the folder")
+    description: str = Field("", description="what it makes, in a line")
     data: TokenizerData = TokenizerData()
-    vocab_size: Annotated[int, Field(ge=100)] = 8192
-    lowercase: bool = True
+    vocab_size: Annotated[int, Field(ge=100)] = Field(8192, description="pieces of words, special tokens included")
+    lowercase: bool = Field(True, description="and without accents")
     max_length: Count = Field(512, description="tokens a model will read, for the files")
