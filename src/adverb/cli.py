@@ -83,6 +83,30 @@ def data(
 
 
 @app.command(no_args_is_help=True)
+def label_next(
+    data: Annotated[str, typer.Argument(help="rows that have a label: a file, a folder, a hub name")],
+    unlabelled: Annotated[str | None, typer.Option(help="texts without labels, to choose from")] = None,
+    more: Annotated[str | None, typer.Option(help="a file of more labelled rows, such as an earlier --out")] = None,
+    n: Annotated[int, typer.Option("-n", min=1, help="how many to choose")] = 50,
+    text: Annotated[str | None, typer.Option(metavar="COLUMN", help="of the text; default: guessed")] = None,
+    label: Annotated[str | None, typer.Option(metavar="COLUMN", help="of the label; default: guessed")] = None,
+    model: Annotated[
+        str, typer.Option(help="makes the embeddings; not one trained on these labels")
+    ] = "all-MiniLM-L6-v2",
+    out: Annotated[Path | None, typer.Option(help="a CSV file to fill in, for data.more=… of a training")] = None,
+    wrong: Annotated[Path | None, typer.Option(help="a CSV file of the labels that look wrong")] = None,
+):
+    """Which texts to label next, which labels look wrong, and how far more labels would help."""
+    from adverb.labelling import label_next as advise
+    from adverb.schema.tasks import ClassifyData
+
+    if out is not None and unlabelled is None:
+        raise UserError("--out needs texts to choose from: name them by --unlabelled")
+    rows = ClassifyData(path=data, unlabelled=unlabelled, more=more, text=text, label=label)
+    advise(rows, n, model, console, out=out, wrong=wrong)
+
+
+@app.command(no_args_is_help=True)
 def generate(
     model: Annotated[str, typer.Argument(help="a run folder or a saved generator")],
     n: Annotated[

@@ -107,7 +107,7 @@ def dry_run(name: str, overrides: list[str], *, data: str | None, console: Conso
     from adverb.objectives import build
 
     context = Context.create(spec.train)
-    objective = build(spec, context, console)
+    objective = build(spec, context, console, trial=True)
     engine = Engine(objective, None, context)
     engine.one_step(0.0)  # the first step sets things up and is not typical
     seconds = []

@@ -13,7 +13,7 @@ import numpy as np
 from adverb.data.columns import Columns, as_text, choose_columns, peek
 from adverb.data.label_kinds import guess_kind, plain, split_label
 from adverb.data.parts import Part, held_out_rows
-from adverb.data.records import Records, Report, Where, name_of
+from adverb.data.records import Records, Report, Where, find_column, name_of
 from adverb.errors import UserError
 
 if TYPE_CHECKING:
@@ -65,12 +65,14 @@ def load_labelled(
     kind: str | None = None,
     label_names: list[str] | None = None,
     limit: int | None = None,
+    more: str | None = None,
 ) -> Labelled:
     """One file or split.
 
     text, pair, label: columns by name, or by number from 0; several 0/1 columns as label="a,b,c".
     kind: where it shall not be guessed. label_names: of the training set; a label not among them is an error.
-    limit: rows to draw at random (the same ones each time). Raises UserError.
+    limit: rows to draw at random (the same ones each time). more: a file with the same columns, whose rows come after
+    the others; `lines` are those of either file. Raises UserError.
     """
     records = Records(where, form="delimited")
     report = records.report
@@ -78,6 +80,10 @@ def load_labelled(
     columns = choose_columns(sample, present, report.name, text=text, pair=pair, label=label)
     report.columns = columns.roles()
     texts, pairs, values, lines = _collect(rows, columns, report)
+    if more is not None:
+        for all_rows, added in zip((texts, pairs, values, lines), _read_more(more, columns, report), strict=True):
+            if all_rows is not None:
+                all_rows += added
     if not texts:
         report.refuse_empty("rows")
     kind, parts, names = _as_labels(values, columns, kind, label_names, records)
@@ -85,18 +91,27 @@ def load_labelled(
     report.rows = len(texts)
     found = Labelled(report.name, texts, pairs, kind, names, targets, np.array(lines, np.int64), report=report)
     if label_names is None and kind != "regression":
-        _refuse_no_classes(found)
+        _refuse_no_classes(found, told=label is not None)
     return found.draw(limit)
 
 
 def load_labelled_splits(spec: ClassifyData) -> tuple[Labelled, Labelled, Labelled | None]:
     """(train, valid, test or None) of a recipe's data; valid is a tenth of train, drawn with the classes in their
     proportions, where there is none. Raises UserError."""
+    train, valid, test = load_labelled_parts(spec)
+    if valid is not None:
+        return train, valid, test
+    texts = [train.texts] if train.pairs is None else [train.texts, train.pairs]
+    return *train.split(held_out_rows(train.strata(), train.name, *texts)), test
+
+
+def load_labelled_parts(spec: ClassifyData) -> tuple[Labelled, Labelled | None, Labelled | None]:
+    """(train, valid, test) as they are named or lie beside each other; None for those that don't. Raises UserError."""
     from adverb.data.splits import find_splits
 
     splits = find_splits(spec.path, spec.valid, spec.test)
     told = dict(text=spec.text, pair=spec.pair, label=spec.label)
-    train = load_labelled(splits.train, kind=spec.kind, limit=spec.limit, **told)
+    train = load_labelled(splits.train, kind=spec.kind, limit=spec.limit, more=spec.more, **told)
     same = dict(train.report.columns)
     same = dict(text=same.get("text"), pair=same.get("pair"), label=same.get("label"), kind=train.kind)
 
@@ -111,10 +126,7 @@ def load_labelled_splits(spec: ClassifyData) -> tuple[Labelled, Labelled, Labell
             if spec.test is not None:
                 raise
             train.report.notes.append(f"{name_of(splits.test)} has no labels and is not used")
-    if splits.valid is not None:
-        return train, other(splits.valid), test
-    texts = [train.texts] if train.pairs is None else [train.texts, train.pairs]
-    return *train.split(held_out_rows(train.strata(), train.name, *texts)), test
+    return train, other(splits.valid) if splits.valid is not None else None, test
 
 
 class NoLabels(UserError):
@@ -153,6 +165,23 @@ def _collect(rows, columns: Columns, report: Report):
     if total and unlabelled == total:
         raise NoLabels(f"{report.name}: not one of {total:,} rows has a label in column '{columns.labels[0]}'")
     return texts, pairs, values, lines
+
+
+def _read_more(more: str, columns: Columns, report: Report):
+    """What `_collect` finds in a second file. Raises UserError where it has other columns, or not one label yet."""
+    records = Records(more, form="delimited")
+    _, names, rows = peek(records)
+    for role, column in columns.roles().items():
+        for one in column.split(","):
+            find_column(one, names, f"{more} (data.more)", f"the {role} in {report.name}")
+    try:
+        found = _collect(rows, columns, records.report)
+    except NoLabels:
+        raise UserError(f"{more} (data.more) has no label yet: fill in its column '{columns.labels[0]}'") from None
+    empty = len(records.report.skipped)
+    waiting = f", {empty:,} without a label or text left out" if empty else ""
+    report.notes.append(f"{len(found[0]):,} of them from {more}{waiting}")
+    return found
 
 
 def _is_missing(value: Any) -> bool:
@@ -231,7 +260,7 @@ def _targets(kind: str, parts, names: list[str], lines: list[int], report: Repor
     return targets
 
 
-def _refuse_no_classes(data: Labelled) -> None:
+def _refuse_no_classes(data: Labelled, told: bool) -> None:
     column, names = data.report.columns["label"], data.label_names
     if not names:
         raise UserError(f"{data.name}: no row has a label in column '{column}'")
@@ -240,7 +269,8 @@ def _refuse_no_classes(data: Labelled) -> None:
             f"{data.name}: every row has the label '{names[0]}' (column '{column}'): there is nothing to tell apart. "
             "Name another column: data.label=…"
         )
-    if data.kind == "single" and len(data) >= 20 and 2 * len(names) > len(data):
+    # few rows of many classes look like no classes: then it counts that the user named the column
+    if data.kind == "single" and len(data) >= 20 and len(names) > len(data) * (0.9 if told else 0.5):
         raise UserError(
             f"{data.name}: column '{column}' has {len(names):,} different values in {len(data):,} rows, "
             "which are no classes. Name another column: data.label=…"

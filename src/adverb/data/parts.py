@@ -65,15 +65,33 @@ def held_out_rows(strata: np.ndarray, name: str, *texts: list[str]) -> np.ndarra
     strata: int64 [N]. texts: lists of N strings; rows with equal ones are held out together or not at all, so that
     nothing is measured on that was trained on. Raises UserError where there are not two different rows.
     """
-    n = len(strata)
+    members = _alike(len(strata), texts)
+    if len(members) < 2:
+        raise UserError(f"{name} has one row, or one over and over: nothing is left to measure on")
+    _, of_groups = np.unique(strata[[rows[0] for rows in members]], return_inverse=True)
+    count = min(len(members) - 1, max(1, round(len(members) * VALID_SHARE)))
+    chosen = held_out(of_groups.astype(np.int64), count, seed=0)
+    return np.sort(np.array([row for group in chosen for row in members[group]], np.int64))
+
+
+def folds_of(strata: np.ndarray, count: int, *texts: list[str], seed: int = 0) -> np.ndarray:
+    """The fold of each row, int64 [N] in {0, …, count - 1}: of like size, with the strata in their proportions.
+
+    strata, texts: as for `held_out_rows`. Folds may be empty where there are fewer different rows than `count`.
+    """
+    members = _alike(len(strata), texts)
+    order = epoch_order(len(members), seed, 0)
+    order = order[np.argsort(strata[[members[i][0] for i in order]], kind="stable")]
+    folds = np.empty(len(strata), np.int64)
+    for place, group in enumerate(order):
+        folds[members[group]] = place % count
+    return folds
+
+
+def _alike(n: int, texts: tuple[list[str], ...]) -> list[list[int]]:
+    """The rows 0 … n - 1, those with equal texts together."""
     keys = [key_of(*row) for row in zip(*texts, strict=True)] if texts else range(n)
     groups: dict[int, list[int]] = {}
     for row, key in enumerate(keys):
         groups.setdefault(key, []).append(row)
-    if len(groups) < 2:
-        raise UserError(f"{name} has one row, or one over and over: nothing is left to measure on")
-    members = list(groups.values())
-    _, of_groups = np.unique(strata[[rows[0] for rows in members]], return_inverse=True)
-    count = min(len(groups) - 1, max(1, round(len(groups) * VALID_SHARE)))
-    chosen = held_out(of_groups.astype(np.int64), count, seed=0)
-    return np.sort(np.array([row for group in chosen for row in members[group]], np.int64))
+    return list(groups.values())

@@ -6,8 +6,11 @@ from adverb.objectives.base import Objective
 from adverb.schema.base import Recipe
 
 
-def build(recipe: Recipe, context, console) -> Objective:
-    """The objective of a recipe, with its data loaded and its networks made."""
+def build(recipe: Recipe, context, console, trial: bool = False) -> Objective:
+    """The objective of a recipe, with its data loaded and its networks made.
+
+    trial: for a few steps only, so that what takes long to decide is left undecided.
+    """
     match recipe.objective:
         case "gan":
             from adverb.objectives.gan import Gan
@@ -33,6 +36,10 @@ def build(recipe: Recipe, context, console) -> Objective:
             from adverb.objectives.electra import Electra
 
             return Electra(recipe, context, console)
+        case "classify" if recipe.data.unlabelled is not None:
+            from adverb.objectives.few_choice import build_few
+
+            return build_few(recipe, context, console, trial)
         case "classify":
             from adverb.objectives.classify import Classify
 

@@ -28,8 +28,12 @@ class Classify(FineTune):
     train: Labelled
     valid: Labelled
 
+    def splits(self) -> tuple[Labelled, Labelled, Labelled | None]:
+        """(train, valid, test or None)"""
+        return load_labelled_splits(self.recipe.data)
+
     def read(self) -> None:
-        self.train, self.valid, self.test = load_labelled_splits(self.recipe.data)
+        self.train, self.valid, self.test = self.splits()
         self.kind, targets = self.train.kind, self.train.targets
         self.labels = self.train.label_names or [self.train.report.columns["label"]]
         self.best = (BEST[self.kind], "max")

@@ -51,6 +51,8 @@ def _rows(reader: Reader, spec: tasks.TaskData, data: str | None) -> Any:
     if reader.verb == "classify":
         if data is None:
             _, valid, test = load_labelled_splits(spec)
+            if reader.facts.get("out_of_fold") and test is None:
+                raise UserError(f"all rows of {spec.path} were trained on: name others by --data")
             return _of_model(reader, test or valid)
         config = reader.model.config
         kind = KINDS.get(config.problem_type, "single")

@@ -42,6 +42,12 @@ class ClassifyData(TaskData):
     kind: Literal["single", "multi", "regression"] | None = Field(
         None, description="one class, several, or a number; empty: guessed"
     )
+    more: str | None = Field(
+        None, description="a file of more rows to train on, such as a list of `adverb label-next` with labels filled in"
+    )
+    unlabelled: str | None = Field(
+        None, description="texts without labels, to learn from as well: a file, a folder, a hub name"
+    )
 
 
 class TagData(TaskData):
@@ -93,6 +99,16 @@ class EmbedLoss(Section):
     temperature: Positive = Field(0.05, description="of the contrastive softmax")
 
 
+class FewLabels(Section):
+    method: Literal["auto", "plain", "contrast", "gan-bert"] = Field(
+        "auto", description="how to learn from texts without labels; auto: the best of them by validation"
+    )
+    folds: Count = Field(
+        3, description="of the cross-validation where there are few labels; 1: a tenth is held out instead"
+    )
+    limit: Count = Field(10_000, description="texts without labels to learn from at most, drawn at random")
+
+
 class TaskJudge(Section):
     resamples: Count = Field(1000, description="of the bootstrap, for the confidence intervals")
 
@@ -108,6 +124,7 @@ class TaskRecipe(Recipe):
 class ClassifyRecipe(TaskRecipe):
     objective: Literal["classify"]
     data: ClassifyData = ClassifyData()
+    few: FewLabels = FewLabels()
 
 
 class TagRecipe(TaskRecipe):

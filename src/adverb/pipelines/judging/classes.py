@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from adverb.data.labelled import Labelled
 from adverb.metrics.calibration import ece, fit_temperature
 from adverb.metrics.details import classification_details
@@ -15,7 +17,11 @@ def judge_classes(reader: Reader, data: Labelled, resamples: int = RESAMPLES, fi
 
     data.label_names must be the model's labels, in their order.
     """
-    logits = reader.logits(data.texts, data.pairs)
+    return judge_logits(reader, reader.logits(data.texts, data.pairs), data, resamples, fit)
+
+
+def judge_logits(reader: Reader, logits: np.ndarray, data: Labelled, resamples: int, fit: bool) -> Judged:
+    """`judge_classes` of logits [N, C], which other models than the reader's may have said: those of a fold each."""
     if fit and data.kind != "regression":
         reader.facts["temperature"] = fit_temperature(logits, data.targets, data.kind)
     said, plain = reader.calibrated(logits), reader.calibrated(logits, 1.0)

@@ -1,0 +1,87 @@
+"""Which way of learning from few labels: each is tried on the same folds, or the same held-out rows; the best wins.
+
+Plain fine-tuning is among them, and wins where nothing is better: what is returned is never worse by that measure.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from rich.console import Console
+
+from adverb.data.labelled import Labelled
+from adverb.engine import Engine
+from adverb.errors import UserError
+from adverb.metrics.bootstrap import interval
+from adverb.objectives.contrast import Contrast
+from adverb.objectives.few import Few, FromFew, read_few
+from adverb.objectives.ganbert import GanBert
+from adverb.pipelines.reader import Reader
+from adverb.pipelines.torch_model import TorchModel
+from adverb.schema.tasks import ClassifyRecipe
+
+METHODS: dict[str, type[FromFew]] = {kind.method: kind for kind in (FromFew, Contrast, GanBert)}
+
+
+def build_few(recipe: ClassifyRecipe, context, console: Console, trial: bool = False) -> FromFew:
+    """The objective of a recipe with `data.unlabelled`; chosen here and now where `few.method` is "auto".
+
+    trial: nothing is going to be trained to its end, so nothing is chosen.
+    """
+    if context.world > 1:
+        raise UserError("few labels are learnt by one worker, in minutes: leave torchrun or accelerate launch out")
+    if recipe.loss.adversarial != "none" and recipe.few.method != "plain":
+        raise UserError("loss.adversarial goes with few.method=plain only")
+    few = read_few(recipe)
+    said = None
+    if recipe.few.method == "auto":
+        recipe.few.method = "contrast"
+        if not trial:
+            recipe.few.method, said = choose(recipe, context, few, console)
+    return METHODS[recipe.few.method](recipe, context, console, few, said if few.valid is None else None)
+
+
+def choose(recipe: ClassifyRecipe, context, few: Few, console: Console) -> tuple[str, np.ndarray]:
+    """(the method that is right most often, what it said: logits float32 [N, C]); the plain one of several equals."""
+    judged = few.train if few.valid is None else few.valid
+    how = f"out of {recipe.few.folds} folds" if few.valid is None else "held out"
+    console.print(f"  [dim]choosing[/] by {len(judged):,} rows, {how}", highlight=False)
+    said, right = {}, {}
+    for method in METHODS:
+        said[method] = out_of_fold(method, recipe, context, few, console)
+        right[method] = said[method].argmax(1) == judged.targets
+        gain = f"  {_gain(right[method], right['plain'])}" if method != "plain" else ""
+        console.print(f"    {method:10s} {right[method].mean():6.1%}{gain}", highlight=False)
+    best = max(METHODS, key=lambda method: right[method].mean())
+    console.print(f"  [dim]chosen[/] [bold]{best}[/]", highlight=False)
+    return best, said[best]
+
+
+def _gain(right: np.ndarray, plain: np.ndarray) -> str:
+    """How many points more, with the interval that a paired bootstrap over the rows gives."""
+    gained = 100 * (right.astype(float) - plain)
+    low, high = interval(lambda rows: gained[rows].mean(), len(gained))
+    return f"{gained.mean():+.1f} points ({low:+.1f} to {high:+.1f}) over plain"
+
+
+def out_of_fold(method: str, recipe: ClassifyRecipe, context, few: Few, console: Console) -> np.ndarray:
+    """Logits float32 [N, C] of the rows to measure on, by models that have not seen them."""
+    if few.valid is not None:
+        with console.status(method):
+            return said_by(method, recipe, context, few, few.valid)
+    folds = few.folds(recipe.few.folds)
+    said = np.zeros((len(few.train), len(few.train.label_names)), np.float32)
+    for fold in np.unique(folds):
+        with console.status(f"{method}, fold {fold + 1} of {recipe.few.folds}"):
+            rest, held = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+            said[held] = said_by(method, recipe, context, few.trial(rest), few.train.take(held))
+    return said
+
+
+def said_by(method: str, recipe: ClassifyRecipe, context, few: Few, rows: Labelled) -> np.ndarray:
+    """Logits of `rows` by a model trained on few.train, which is not kept."""
+    objective = METHODS[method](recipe.model_copy(deep=True), context, Console(quiet=True), few)
+    objective.prepare()
+    if (ended := Engine(objective, None, context).train()) != "done":
+        raise KeyboardInterrupt(ended)
+    model = objective.finished(objective.networks["model"])
+    return Reader(TorchModel(model), objective.tokenizer).logits(rows.texts, rows.pairs)

@@ -1,0 +1,321 @@
+"""Few labels and texts without: the losses, that each way learns, that the choice is kept to, what is refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+import adverb
+from adverb import recipe
+from adverb.bert.checkpoint import load_pretrained, save_pretrained
+from adverb.bert.config import BertConfig
+from adverb.bert.heads import MODELS
+from adverb.bert.tokenizer import Tokenizer
+from adverb.context import Context
+from adverb.data.parts import folds_of
+from adverb.engine import Engine
+from adverb.errors import UserError
+from adverb.objectives import build, few_choice
+from adverb.objectives.contrast import class_contrast, soft_loss
+from adverb.objectives.ganbert import discriminator_losses, generator_losses
+from adverb.pipelines import load
+
+CPU = Context(torch.device("cpu"))
+ANIMALS = ("heron", "badger", "otter")
+NEAR = {"heron": ("wings", "beak", "nest"), "badger": ("sett", "stripes", "burrow"), "otter": ("river", "fish", "paws")}
+REST = "the old young quick grey sleepy watched chased found left near by under behind barn hedge road".split()
+SMALL = {"train.precision": "fp32", "train.batch_size": 16, "optim.lr": 3e-3, "few.folds": 2, "evaluate.resamples": 20}
+
+
+def write(path, columns, rows) -> str:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([columns, *rows])
+    return str(path)
+
+
+def sentence(random: np.random.Generator, words) -> str:
+    filler = random.choice(REST, random.integers(3, 9)).tolist()
+    for word in words:
+        filler.insert(random.integers(len(filler) + 1), word)
+    return " ".join(filler)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """few.csv with 24 labels, more.csv with 300 texts, test.csv with 90 labels. A text has two words of its class."""
+    folder, random = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+
+    def row(i: int):
+        animal = ANIMALS[i % 3]
+        return sentence(random, random.choice([animal, *NEAR[animal]], 2, replace=False)), animal
+
+    write(folder / "few.csv", ("text", "animal"), [row(i) for i in range(24)])
+    write(folder / "more.csv", ("text",), [row(i)[:1] for i in range(300)])
+    write(folder / "exam.csv", ("text", "animal"), [row(i) for i in range(90)])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("blank")
+    words = " ".join([*REST, *ANIMALS, *(word for near in NEAR.values() for word in near)])
+    tokenizer = Tokenizer.train([words] * 3, 200, max_length=40)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=tokenizer.vocab_size, hidden_size=48, num_hidden_layers=2, num_attention_heads=4,
+        intermediate_size=96, max_position_embeddings=40, initializer_range=0.1,
+    )  # fmt: skip
+    save_pretrained(MODELS["masked_lm"](config), tokenizer, folder)
+    return str(folder)
+
+
+def spec_of(data, bert, **overrides):
+    paths = {"data.path": str(data / "few.csv"), "data.unlabelled": str(data / "more.csv"), "model.init": bert}
+    return recipe.load("classify", {**SMALL, **paths, **overrides})
+
+
+def accuracy(model, path) -> float:
+    rows = list(csv.DictReader(open(path, encoding="utf-8")))
+    said = load(model).classify([row["text"] for row in rows])
+    return float(np.mean([one[0][0] == row["animal"] for one, row in zip(said, rows, strict=True)]))
+
+
+# -- the losses
+
+
+def test_the_losses_of_gan_bert_are_those_of_the_paper():
+    random = np.random.default_rng(0)
+    real, made, k = 3 * random.standard_normal((7, 5)), 3 * random.standard_normal((6, 5)), 4
+    labels = np.array([2, 0, 3])
+    p, q = (np.exp(x) / np.exp(x).sum(1, keepdims=True) for x in (real, made))
+    supervised = -np.mean([np.log(p[i, y] / (1 - p[i, k])) for i, y in enumerate(labels)])  # p(y | h, y <= k)
+    unsupervised = -np.log(1 - p[:, k]).mean() - np.log(q[:, k]).mean()
+    found = discriminator_losses(torch.tensor(real), torch.tensor(labels), torch.tensor(made))
+    assert [x.item() for x in found] == pytest.approx([supervised, unsupervised], rel=1e-5)
+    f_real, f_made = random.standard_normal((7, 9)), random.standard_normal((6, 9))
+    matching = np.linalg.norm(f_real.mean(0) - f_made.mean(0)) ** 2
+    found = generator_losses(torch.tensor(made), torch.tensor(f_real), torch.tensor(f_made))
+    assert [x.item() for x in found] == pytest.approx([-np.log(1 - q[:, k]).mean(), matching], rel=1e-5)
+
+
+def test_logits_so_large_that_probabilities_round_give_finite_losses():
+    sure = torch.tensor([[0.0, 0.0, 200.0], [200.0, 0.0, 0.0]])
+    losses = [*discriminator_losses(sure, torch.tensor([0]), sure), generator_losses(sure, sure, sure)[0]]
+    assert all(torch.isfinite(loss) for loss in losses) and losses[-1] > 90
+
+
+def test_contrast_is_equation_2_of_khosla():
+    random = np.random.default_rng(1)
+    vectors, targets = random.standard_normal((6, 4)), np.array([0, 1, 0, 2, 1, 0])
+    z = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    each = []
+    for i in range(6):
+        others = [a for a in range(6) if a != i]
+        alike = [a for a in others if targets[a] == targets[i]]
+        below = sum(np.exp(z[i] @ z[a] / 0.3) for a in others)
+        if alike:
+            each.append(-np.mean([np.log(np.exp(z[i] @ z[a] / 0.3) / below) for a in alike]))
+    found = torch.tensor(vectors, requires_grad=True)
+    loss = class_contrast(found, torch.tensor(targets), 0.3)
+    assert loss.item() == pytest.approx(np.mean(each), rel=1e-5)
+    loss.backward()
+    assert torch.isfinite(found.grad).all() and found.grad.abs().sum() > 0
+    assert class_contrast(found, torch.arange(6)).item() == 0  # no two are alike
+
+
+def test_soft_labels_that_are_hard_are_the_classifiers_own_loss():
+    torch.manual_seed(0)
+    logits, labels, weights = torch.randn(8, 3), torch.randint(3, (8,)), torch.tensor([0.5, 1.0, 2.0])
+    hard = torch.eye(3)[labels]
+    torch.testing.assert_close(soft_loss(logits, hard), torch.nn.functional.cross_entropy(logits, labels))
+    expected = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=0.1)
+    torch.testing.assert_close(soft_loss(logits, hard, None, 0.1), expected)
+    each = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+    torch.testing.assert_close(soft_loss(logits, hard, weights), (each * weights[labels]).mean())
+
+
+# -- they learn
+
+
+@pytest.mark.parametrize("method", ["contrast", "gan-bert"])
+def test_each_way_learns_and_opens_in_transformers(data, bert, tmp_path, method):
+    transformers = pytest.importorskip("transformers")
+    steps = {"contrast": 60, "gan-bert": 80}[method]
+    told = {"data.unlabelled": str(data / "more.csv"), "few.method": method, "train.steps": steps, "model.init": bert}
+    run = adverb.train("classify", data / "few.csv", out=tmp_path / "run", **SMALL, **told)
+    assert accuracy(run.path, data / "exam.csv") > 0.75  # guessing gives 0.33
+    last = run.metrics()[-1]
+    assert last["eval/accuracy"] > 0.5  # of models that learnt from half of 24 labels
+    config = json.loads((run.best / "config.json").read_text())
+    assert list(config["id2label"].values()) == sorted(ANIMALS) and config["adverb"]["temperature"] > 0
+    theirs, info = transformers.AutoModelForSequenceClassification.from_pretrained(run.best, output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"]
+    texts = ["the old otter left the river", "a nest by the road"]
+    tokens = transformers.AutoTokenizer.from_pretrained(run.best)(texts, return_tensors="pt", padding=True)
+    with torch.no_grad():
+        said = theirs.eval()(**tokens).logits
+        own = load_pretrained(run.best).model(tokens["input_ids"], tokens["attention_mask"])
+    torch.testing.assert_close(own, said, atol=1e-5, rtol=1e-5)
+
+
+def test_gan_bert_plays_the_game(data, bert):
+    """The discriminator tells texts from what is made up, and the generator follows the texts' features."""
+    objective = build(spec_of(data, bert, **{"few.method": "gan-bert", "train.steps": 60}), CPU, Console(quiet=True))
+    generator = objective.networks["generator"]
+    before = [p.clone() for p in generator.parameters()]
+    engine = Engine(objective, None, CPU)
+    losses = []
+    for step in range(60):
+        engine.window.clear()
+        engine.one_step(step / 60)
+        losses.append({name: float(total / count) for name, (total, count) in engine.window.items()})
+    assert all(not torch.equal(a, b) for a, b in zip(before, generator.parameters(), strict=True))
+    assert np.mean([row["supervised"] for row in losses[-10:]]) < 0.5 * losses[0]["supervised"]
+    assert np.mean([row["matching"] for row in losses[-10:]]) < 0.5 * losses[0]["matching"]
+    batch = objective.batch(0, 0, 16)
+    assert batch["input_ids"].shape[0] == 32 and batch["labels"].shape == (16,)
+    model = objective.networks["model"].eval()
+    assert model.classifier.out_features == 4 and objective.finished(model).classifier.out_features == 3
+
+
+# -- the choice
+
+
+def test_the_best_of_the_folds_is_taken_and_plain_when_nothing_is_better(data, bert, monkeypatch):
+    said = {}
+
+    def out_of_fold(method, recipe, context, few, console):
+        return said[method]
+
+    monkeypatch.setattr(few_choice, "out_of_fold", out_of_fold)
+    objective = build(spec_of(data, bert, **{"few.method": "plain"}), CPU, Console(quiet=True))
+    targets = objective.train.targets
+
+    def logits(right: int) -> np.ndarray:
+        logits = np.eye(3, dtype=np.float32)[targets]
+        logits[right:] = logits[right:, [1, 2, 0]]
+        return logits
+
+    for scores, expected in (((10, 15, 12), "contrast"), ((10, 9, 12), "gan-bert"), ((15, 15, 15), "plain"),
+                             ((16, 15, 3), "plain")):  # fmt: skip
+        said |= dict(zip(few_choice.METHODS, map(logits, scores), strict=True))
+        recorded = Console(record=True, width=200, quiet=False, file=open("/dev/null", "w"))
+        chosen = build(spec_of(data, bert), CPU, recorded)
+        assert chosen.recipe.few.method == expected and chosen.method == expected
+        assert np.array_equal(chosen.said, said[expected])
+        assert f"chosen {expected}" in re.sub(r"\s+", " ", recorded.export_text())
+
+
+def test_what_is_said_of_a_row_comes_from_models_that_have_not_seen_it(data, bert, monkeypatch):
+    seen = []
+
+    def said_by(method, recipe, context, few, rows):
+        seen.append((set(few.train.texts), set(rows.texts), set(few.unlabelled.texts)))
+        return np.zeros((len(rows), 3), np.float32)
+
+    monkeypatch.setattr(few_choice, "said_by", said_by)
+    objective = build(spec_of(data, bert, **{"few.method": "plain"}), CPU, Console(quiet=True))
+    objective.prepare()
+    assert len(seen) == 2 and all(not rest & held and not held & more for rest, held, more in seen)
+    assert set().union(*(held for _, held, _ in seen)) == set(objective.train.texts)
+
+
+def test_from_the_command_line_to_an_answer(data, bert, adverb, tmp_path):
+    words = [f"{key}={value}" for key, value in SMALL.items()]
+    done = adverb("train", "classify", "--data", data / "few.csv", f"data.unlabelled={data / 'more.csv'}", *words,
+                  "train.steps=30", f"model.init={bert}", "--out", "run")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said = done.stdout
+    shares = {method: float(re.search(rf"{method} +([\d.]+)%", said)[1]) for method in few_choice.METHODS}
+    chosen = re.search(r"chosen (\S+)", said)[1]
+    assert shares[chosen] == max(shares.values()) and "points" in said
+    recorded = recipe.validate(adverb_run(tmp_path / "run").recipe(), {}, "run")
+    assert recorded.few.method == chosen
+    last = adverb_run(tmp_path / "run").metrics()[-1]
+    assert 100 * last["eval/accuracy"] == pytest.approx(shares[chosen], abs=0.06)
+    refused = adverb("evaluate", "run")
+    assert refused.returncode == 2 and "trained on: name others by --data" in refused.stderr
+    assert adverb("evaluate", "run", "--data", data / "exam.csv").returncode == 0
+
+
+def adverb_run(path):
+    from adverb.run import Run
+
+    return Run(path)
+
+
+def test_a_run_that_was_stopped_goes_on_as_it_would_have(data, bert, tmp_path):
+    told = {**SMALL, "data.unlabelled": str(data / "more.csv"), "few.method": "contrast", "model.init": bert,
+            "train.evaluations": 2}  # fmt: skip
+    whole = adverb.train("classify", data / "few.csv", out=tmp_path / "whole", **told, **{"train.steps": 12})
+    part = adverb.train("classify", data / "few.csv", out=tmp_path / "part", **told, **{"train.steps": 12})
+    kept = sorted((part.path / "checkpoints").iterdir())
+    kept[-1].unlink()  # as if it had been killed after the evaluation in the middle
+    adverb.train(str(part.path), resume=True)
+    one, other = (load_pretrained(run.model).model.state_dict() for run in (whole, part))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+# -- folds, and what is refused
+
+
+def test_folds_are_even_and_keep_equal_texts_together():
+    strata = np.array([0] * 20 + [1] * 10)
+    texts = [f"row {i // 2}" if i < 4 else f"row {i}" for i in range(30)]
+    folds = folds_of(strata, 5, texts)
+    assert set(folds.tolist()) == set(range(5)) and folds[0] == folds[1] and folds[2] == folds[3]
+    for stratum in (0, 1):
+        counts = np.bincount(folds[strata == stratum], minlength=5)
+        assert counts.max() - counts.min() <= 2
+    assert np.array_equal(folds, folds_of(strata, 5, texts))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"data.unlabelled": "{data}/mor.csv"}, "data.unlabelled: no data at .*mor.csv: did you mean .*more.csv"),
+        ({"data.unlabelled": "{data}/few.csv"}, "data.unlabelled and data.path are both .*few.csv"),
+        ({"data.unlabelled": "{data}/numbers.csv"}, "data.unlabelled: .* no column of text .*call it 'text'"),
+        ({"data.unlabelled": "{data}/same.csv"}, "data.unlabelled. has no texts to learn from: all 24 are among"),
+        ({"data.path": "{data}/prices.csv"}, "data.unlabelled: .*prices.csv has a number a row"),
+        ({"data.path": "{data}/five.csv"}, "five.csv has 5 rows with a label: label 8 at least"),
+        ({"data.more": "{data}/empty.csv"}, "empty.csv .data.more. has no label yet: fill in its column 'animal'"),
+        ({"data.more": "{data}/more.csv"}, "more.csv .data.more. has no column 'animal'"),
+        ({"few.method": "gan"}, "few.method=gan: .*'gan-bert'"),
+        ({"loss.adversarial": "fgm", "few.method": "gan-bert"}, "loss.adversarial goes with few.method=plain only"),
+    ],
+)
+def test_errors_say_what_to_do(data, bert, overrides, message):
+    rows = list(csv.reader(open(data / "few.csv", encoding="utf-8")))[1:]
+    write(data / "numbers.csv", ("a", "b"), [(i, i + 1) for i in range(9)])
+    write(data / "same.csv", ("text",), [(text,) for text, _ in rows])
+    write(data / "prices.csv", ("text", "label"), [(text, 1.5 * i) for i, (text, _) in enumerate(rows)])
+    write(data / "five.csv", ("text", "animal"), rows[:5])
+    write(data / "empty.csv", ("text", "animal", "why"), [(text, "", "") for text, _ in rows])
+    told = {key: value.format(data=data) for key, value in overrides.items()}
+    with pytest.raises(UserError, match=message):
+        build(spec_of(data, bert, **told), CPU, Console(quiet=True))
+
+
+def test_texts_are_read_once_and_not_where_they_are_known(data, bert, tmp_path):
+    rows = list(csv.reader(open(data / "few.csv", encoding="utf-8")))[1:]
+    lines = ["a grey otter", "A  grey otter", rows[0][0], "", "a badger by the road"]
+    (tmp_path / "more.txt").write_text("\n".join(lines))
+    told = {"data.unlabelled": str(tmp_path / "more.txt"), "few.method": "plain"}
+    few = build(spec_of(data, bert, **told), CPU, Console(quiet=True)).few
+    assert few.unlabelled.texts == ["a grey otter", "a badger by the road"]
+    assert any("2 rows not used" in note for note in few.unlabelled.report.notes)
+
+
+def test_rows_of_a_second_file_are_learnt_with_the_first(data, bert, tmp_path):
+    more = write(tmp_path / "next.csv", ("text", "animal", "why"),
+                 [("a vole", "vole", "x"), ("two voles", "vole", "x"), ("a fox", "", "y")])  # fmt: skip
+    objective = build(spec_of(data, bert, **{"data.more": more, "few.method": "plain"}), CPU, Console(quiet=True))
+    assert len(objective.train) == 26 and objective.labels == [*sorted(ANIMALS), "vole"]
+    assert any("2 of them from" in note and "1 without a label" in note for note in objective.train.report.notes)
