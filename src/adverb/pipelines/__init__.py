@@ -8,14 +8,15 @@ from pathlib import Path
 from adverb.errors import UserError
 
 EXPORT = "adverb_export"  # the key of an export's config.json
-READERS = ("bert", "adverb-modern", "adverb-gpt", "adverb-lstm")  # `model_type` of what reads
+READERS = ("bert", "adverb-modern", "adverb-lstm")  # `model_type` of what reads
 
 
 def load(model: str | Path):
     """The model in a run folder, a saved folder, or on a hub, as an object with the verbs that make sense for it.
 
     A generator: `.generate`, `.interpolate`, `.directions`, `.traverse`, `.project`, `.neighbours`; one that draws
-    captions: `.generate(text=…)`. A reader: `.fill_mask`, `.embed`. Raises UserError where nothing can be opened.
+    captions: `.generate(text=…)`. A reader: `.fill_mask`, `.embed`; one from left to right: `.generate` of texts.
+    Raises UserError where nothing can be opened.
     """
     folder = model_folder(model)
     try:
@@ -35,6 +36,10 @@ def load(model: str | Path):
         from adverb.pipelines.text_generator import TextGenerator
 
         return TextGenerator.load(folder)
+    if kind == "adverb-gpt":
+        from adverb.pipelines.writer import Writer
+
+        return Writer.load(folder)
     if kind in READERS:
         from adverb.pipelines.reader import Reader
 
