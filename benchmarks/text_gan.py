@@ -48,6 +48,7 @@ def main() -> None:
     print(f"{run.recipe()['data']['path']}: {rows[-1]['step']:,} steps in {rows[-1]['seconds'] / 60:.1f} minutes, of "
           f"which the game took {(rows[-1]['seconds'] - played[0]['seconds']) / 60:.1f}")  # fmt: skip
     print(f"\n{'at temperature 1':16s}    GAN   twin   real")
+    print(f"{'token_loss':16s} {tests['token_loss']:6.3f} {tests['twin_token_loss']:6.3f}")
     for name in ("frechet", "bleu", "self_bleu", "copied_4grams", "copied_texts"):
         print(f"{name:16s} {tests[name]:6.3f} {tests[f'twin_{name}']:6.3f} {tests[f'{name}_floor']:6.3f}")
     print(f"\n{'':12s}{'GAN':>25s}{'twin':>25s}\n{'temperature':12s}" + 2 * f"{'BLEU':>9s}{'self':>8s}{'Fréchet':>8s}")

@@ -46,13 +46,6 @@ TITLES = {
     "gap": "BLEU over the twin's, equal diversity",
     "best_frechet": "lowest Fréchet distance",
     "best_temperature": "… at temperature",
-    "twin_frechet": "MLE twin: Fréchet distance",
-    "twin_bleu": "MLE twin: BLEU",
-    "twin_self_bleu": "MLE twin: self-BLEU",
-    "twin_copied_4grams": "MLE twin: copied 4-grams",
-    "twin_copied_texts": "MLE twin: copied texts",
-    "twin_best_frechet": "MLE twin: lowest Fréchet distance",
-    "twin_best_temperature": "MLE twin: … at temperature",
     "ece": "calibration error",
     "ece_uncalibrated": "calibration error, as trained",
     "exact": "exact match",
@@ -275,7 +268,8 @@ def shown(name: str) -> bool:
 
 def title(name: str) -> str:
     """How a metric is called in a report, as HTML."""
-    return html.escape(TITLES.get(name, name.replace("_", " ")))
+    twin, of = "its MLE twin: " * name.startswith("twin_"), name.removeprefix("twin_")
+    return html.escape(twin + TITLES.get(of, of.replace("_", " ")))
 
 
 def _card(

@@ -37,11 +37,11 @@ from adverb.pipelines.judging.writing import WritingJudge, conclusion
 from adverb.pipelines.reader import Reader
 from adverb.pipelines.torch_model import TorchModel
 from adverb.pipelines.writer import TWIN, Writer
-from adverb.schema.text_gan import TextGanRecipe
+from adverb.schema.text_gan import Discriminator, TextGanModel, TextGanRecipe
 
 LOOK_EVERY = 25  # steps between two looks at held-out texts, while the generator learns by likelihood
 HELD_OUT_ROWS = 1000  # of such a look
-FEWEST = 20  # texts that can be judged
+FEWEST = 10  # texts that can be judged
 SHOWN = 16  # texts on a page of samples
 VALUE_LR_RATIO = 10.0  # the baseline is one layer, and has to keep up with two players
 
@@ -59,7 +59,7 @@ class TextGan(Objective):
         self.tokenizer = self.make_tokenizer()
         self.tokenizer.max_length = recipe.data.max_length
         self.alphabet = Alphabet.of(self.tokenizer, context.device)
-        self.rows, self.valid_rows, _ = (self.encode(part) for part in (self.train, self.valid, self.test))
+        self.rows, self.valid_rows, self.test_rows = (self.encode(p) for p in (self.train, self.valid, self.test))
         self.typical = sum(map(len, self.rows)) / len(self.rows) - 1  # tokens of a text that are drawn
         torch.manual_seed(recipe.seed)
         self.networks = {name: network.to(context.device) for name, network in self.make_networks().items()}
@@ -105,36 +105,23 @@ class TextGan(Objective):
 
     def make_networks(self) -> dict[str, nn.Module]:
         """generator, its twin (a copy), the discriminator, and the baseline: a layer on the generator's states."""
-        model, spec, words = self.recipe.model, self.recipe.discriminator, len(self.tokenizer.tokens())
-        length = self.recipe.data.max_length
-        generator = LeftToRight(
-            BaselineConfig(
-                kind="gpt",
-                vocab_size=words,
-                hidden_size=model.hidden,
-                num_hidden_layers=model.layers,
-                num_attention_heads=model.heads,
-                intermediate_size=4 * model.hidden,
-                max_position_embeddings=length,
-                dropout=model.dropout,
-                initializer_range=model.initializer_range,
-            )
-        )
-        discriminator = SequenceClassifier(
-            BertConfig(
-                vocab_size=words,
-                hidden_size=spec.hidden,
-                num_hidden_layers=spec.layers,
-                num_attention_heads=spec.heads,
-                intermediate_size=4 * spec.hidden,
-                max_position_embeddings=length,
-                hidden_dropout_prob=spec.dropout,
-                attention_probs_dropout_prob=spec.dropout,
-                initializer_range=model.initializer_range,
-                pad_token_id=self.tokenizer.pad_id,
-                id2label={0: "real"},
-            )
-        )
+        model, other = self.recipe.model, self.recipe.discriminator
+
+        def sizes(spec: TextGanModel | Discriminator) -> dict[str, Any]:
+            return {
+                "vocab_size": len(self.tokenizer.tokens()),
+                "hidden_size": spec.hidden,
+                "num_hidden_layers": spec.layers,
+                "num_attention_heads": spec.heads,
+                "intermediate_size": 4 * spec.hidden,
+                "max_position_embeddings": self.recipe.data.max_length,
+                "initializer_range": model.initializer_range,
+            }
+
+        generator = LeftToRight(BaselineConfig("gpt", **sizes(model), dropout=model.dropout))
+        dropout = {"hidden_dropout_prob": other.dropout, "attention_probs_dropout_prob": other.dropout}
+        config = BertConfig(**sizes(other), **dropout, pad_token_id=self.tokenizer.pad_id, id2label={0: "real"})
+        discriminator = SequenceClassifier(config)
         value = nn.Linear(model.hidden, 1)
         nn.init.zeros_(value.weight)
         nn.init.zeros_(value.bias)
@@ -224,7 +211,7 @@ class TextGan(Objective):
 
     def keep_best(self) -> None:
         """The twin becomes the generator if that is better on held-out texts than it ever was."""
-        self.held_out_loss = self.held_out(self.networks["generator"])
+        self.held_out_loss = self.measured_loss(self.networks["generator"], self.valid_rows[:HELD_OUT_ROWS])
         if self.held_out_loss < self.best_loss:
             self.best_loss = self.held_out_loss
             self.networks["twin"].load_state_dict(self.networks["generator"].state_dict())
@@ -236,11 +223,10 @@ class TextGan(Objective):
         self.playing = True
 
     @torch.no_grad()
-    def held_out(self, generator: nn.Module) -> float:
-        """Nats a token of held-out texts."""
+    def measured_loss(self, generator: nn.Module, rows: list[list[int]]) -> float:
+        """Nats a token, without dropout."""
         size, training, total, count = self.recipe.train.batch_size, generator.training, 0.0, 0
         generator.eval()
-        rows = self.valid_rows[:HELD_OUT_ROWS]
         for start in range(0, len(rows), size):
             ids = self.padded(rows[start : start + size]).to(self.context.device)
             ((states, targets),) = generator.predictions(ids)
@@ -275,7 +261,7 @@ class TextGan(Objective):
         writer = self._writer(networks["generator"])
         shown = "\n".join(writer.generate(SHOWN, seed=self.recipe.seed))
         (folder / f"step-{step:07d}.txt").write_text(shown + "\n", encoding="utf-8")
-        return {"token_loss": self.held_out(networks["generator"])} | self._judge(writer)
+        return {"token_loss": self.measured_loss(networks["generator"], self.valid_rows)} | self._judge(writer)
 
     def conclude(self, best: Path, folder: Path) -> dict[str, float]:
         writer = Writer.load(best).to(self.context.device)
@@ -283,7 +269,8 @@ class TextGan(Objective):
         spec = self.recipe.evaluate
         found = conclusion(self.judge(self.networks, self.test), writer, spec.temperatures, spec.repeats)
         self.console.print(verdict(found), highlight=False)
-        return found
+        both = (self.measured_loss(one.model.network, self.test_rows) for one in (writer, writer.twin))
+        return dict(zip(("token_loss", "twin_token_loss"), both, strict=True)) | found
 
     def save(self, networks: dict[str, nn.Module], folder: Path) -> None:
         save_baseline(networks["generator"], self.tokenizer, folder)

@@ -52,7 +52,7 @@ class TextGanOptim(AdamWSpec):
 
 class TextGanJudge(Section):
     reader: str = Field("all-MiniLM-L6-v2", description="the BERT whose embeddings are compared: a folder, a hub name")
-    samples: Annotated[int, Field(ge=20)] = Field(500, description="texts judged, at most as many as are held out")
+    samples: Annotated[int, Field(ge=10)] = Field(500, description="texts judged, at most as many as are held out")
     temperatures: list[Positive] = Field(
         [0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2], min_length=2, description="of the curve at the end"
     )
