@@ -14,12 +14,13 @@ from rich.console import Console
 
 from adverb import recipe, training
 from adverb.bert.checkpoint import load_pretrained
+from adverb.bert.sampling import sample
 from adverb.context import Context
 from adverb.engine import Engine
 from adverb.errors import UserError
 from adverb.objectives import build
 from adverb.objectives.base import Draw
-from adverb.objectives.electra import fill_in, sample
+from adverb.objectives.electra import fill_in
 from adverb.optim import lr_factor
 from adverb.pipelines import load
 from adverb.schema import AdamWSpec

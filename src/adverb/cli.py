@@ -110,7 +110,7 @@ def label_next(
 def generate(
     model: Annotated[str, typer.Argument(help="a run folder or a saved generator")],
     n: Annotated[
-        int | None, typer.Option("-n", min=1, help="how many; default: 64, or 16 walks, or 4 searches")
+        int | None, typer.Option("-n", min=1, help="how many; default: 64, or 16 walks, or 4 searches, or 20 texts")
     ] = None,
     seed: Annotated[str, typer.Option(help="the same seed draws the same images; 3,17,29: the first of each")] = "0",
     label: Annotated[
@@ -122,6 +122,9 @@ def generate(
         typer.Option(metavar="CAPTION", help='what to draw, such as "a red heart"; several: a row each'),
     ] = None,
     truncation: Annotated[float, typer.Option(help="below 1: more typical, less varied")] = 1.0,
+    temperature: Annotated[
+        float | None, typer.Option(help="of a model that writes; below 1: more typical, less varied")
+    ] = None,
     directions: Annotated[int | None, typer.Option(min=1, help="move one image along so many directions")] = None,
     like: Annotated[Path | None, typer.Option(help="search for the images nearest to this file")] = None,
     neighbours: Annotated[
@@ -129,12 +132,18 @@ def generate(
     ] = None,
     data: Annotated[str | None, typer.Option(help="the training images; default: where the run found them")] = None,
     out: Annotated[
-        Path, typer.Option(help="a folder; FILE.png for the grid alone; FILE.gif or FILE.mp4 for a walk")
-    ] = Path("samples"),
+        Path | None,
+        typer.Option(
+            help="a folder (default: samples); FILE.png for the grid alone; FILE.gif or FILE.mp4 for a walk; "
+            "FILE.txt or FILE.jsonl for texts, which are printed by default"
+        ),
+    ] = None,
 ):
-    """Draw from a generator: samples, walks, directions, the nearest to an image, the nearest in its data."""
+    """Draw from a generator: samples, walks, directions, the nearest to an image, the nearest in its data; or texts."""
     from adverb.pipelines import load
     from adverb.pipelines.draw import draw_to
+    from adverb.pipelines.reader import Reader
+    from adverb.pipelines.write import write
 
     try:
         seeds = [int(word) for word in seed.split(",")]
@@ -144,7 +153,14 @@ def generate(
         raise UserError(f"--seed {seed}: expected a number from 0, or several with commas") from None
     options = dict(n=n, seed=seeds if len(seeds) > 1 else seeds[0], label=label, truncation=truncation)
     asked = dict(text=text or [], directions=directions, like=like, neighbours=neighbours, data=data)
-    for path in draw_to(load(model), out, **options, **asked, say=lambda words: console.print(words, highlight=False)):
+    found = load(model)
+    if isinstance(found, Reader) and hasattr(found, "generate"):
+        write(found, out, **options, **asked, temperature=temperature, console=console)
+        return
+    if temperature is not None:
+        raise UserError("--temperature is for models that write; how varied images are, --truncation says")
+    out = Path("samples") if out is None else out
+    for path in draw_to(found, out, **options, **asked, say=lambda words: console.print(words, highlight=False)):
         console.print(f"[cyan]{path}[/]", highlight=False)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 
+from adverb.metrics.curve import CURVE
 from adverb.metrics.details import Details
 from adverb.progress import duration, short
 from adverb.run import Run
@@ -38,6 +39,13 @@ TITLES = {
     "pearson": "Pearson correlation",
     "spearman": "Spearman correlation",
     "rmse": "RMSE",
+    "bleu": "BLEU",
+    "self_bleu": "self-BLEU, less is more varied",
+    "copied_4grams": "copied 4-grams, share",
+    "copied_texts": "copied texts, share",
+    "gap": "BLEU over the twin's, equal diversity",
+    "best_frechet": "lowest Fréchet distance",
+    "best_temperature": "… at temperature",
     "ece": "calibration error",
     "ece_uncalibrated": "calibration error, as trained",
     "exact": "exact match",
@@ -56,6 +64,7 @@ def write_report(run: Run, objective=None) -> Path:
     """Write report.html and README.md (the model card) into the run folder; returns the report's path."""
     from adverb.report_health import health_section  # which take charts and titles from here
     from adverb.report_tasks import task_sections
+    from adverb.report_text import curve_section
 
     recipe, rows = run.recipe(), run.metrics()
     evaluations = [row for row in rows if any(k.startswith("eval/") for k in row)]
@@ -77,6 +86,7 @@ def write_report(run: Run, objective=None) -> Path:
         _cards(headline, intervals),
         f"<p class=dim>{_measured_on(details, bool(tests), bool(intervals))}</p>" if tests or details else "",
         f"<p class=dim>Judged {count}by {html.escape(judge)}. {floor_note}</p>" if judge else "",
+        curve_section(headline),
         _pictures(run.samples),
         task_sections(details) if details else "",
         _curves("Evaluations", evaluations, "eval/"),
@@ -115,7 +125,7 @@ def _measured_on(details: Details | None, test: bool, intervals: bool) -> str:
 def _cards(metrics: dict[str, float], intervals: dict[str, tuple[float, float]]) -> str:
     cards = []
     for name, value in metrics.items():
-        if name.endswith(UNSHOWN):
+        if not shown(name):
             continue
         error, floor = metrics.get(f"{name}_se"), metrics.get(f"{name}_floor")
         note = " · ".join(([f"± {short(error)}"] if error is not None else [])
@@ -179,12 +189,13 @@ def chart(
     ends: tuple[str, str],
     spans: Sequence[tuple[float, float]] = (),
     moments: Sequence[float] = (),
+    dots: bool = False,
 ) -> str:
     """A figure of curves on the same axes, as HTML.
 
     curves: (class in report.css, points (x, y) from left to right). floor: where a dashed line is drawn. ends: what
     stands below the left and the right end of the axis. spans, moments: stretches of x that are shaded, and points of
-    x that are marked.
+    x that are marked. dots: mark the points, which were measured, on the lines, which were not.
     """
     xs, ys = ([point[i] for _, points in curves for point in points] for i in (0, 1))
     shown = ys if floor is None else [*ys, floor]
@@ -199,6 +210,12 @@ def chart(
         f"<polyline{f' class={style}' if style else ''} points='{' '.join(place(x, y) for x, y in points)}' />"
         for style, points in curves
     )
+    if dots:
+        lines += "".join(
+            f"<circle{f' class={style}' if style else ''} cx={x} cy={y} r=3 />"
+            for style, points in curves
+            for x, y in (place(*point).split(",") for point in points)
+        )
 
     def across(x: float) -> float:
         return WIDTH * min(max((x - left) / span, 0.0), 1.0)
@@ -244,9 +261,15 @@ def _even(value: float) -> str:
     return f"{value:.3f}" if abs(value) <= 1 else f"{value:.1f}" if abs(value) <= 100 else short(value)
 
 
+def shown(name: str) -> bool:
+    """Whether a metric is a number of its own."""
+    return not name.endswith(UNSHOWN) and not name.startswith(CURVE)
+
+
 def title(name: str) -> str:
     """How a metric is called in a report, as HTML."""
-    return html.escape(TITLES.get(name, name.replace("_", " ")))
+    twin, of = "its MLE twin: " * name.startswith("twin_"), name.removeprefix("twin_")
+    return html.escape(twin + TITLES.get(of, of.replace("_", " ")))
 
 
 def _card(
@@ -273,6 +296,6 @@ def _card(
         notes = {name: _interval(ends) for name, ends in intervals.items()}
         notes |= {name.removesuffix("_floor"): short(v) for name, v in metrics.items() if name.endswith("_floor")}
         for name, value in metrics.items():
-            if not name.endswith(UNSHOWN):
+            if shown(name):
                 lines.append(f"| {name.replace('_', ' ')} | {short(value)} | {notes.get(name, '')} |")
     return "\n".join(lines) + '\n\n```python\nimport adverb\n\nmodel = adverb.load("PATH OF THIS FOLDER")\n```\n'

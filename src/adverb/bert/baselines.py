@@ -98,6 +98,22 @@ class LeftToRight(Baseline):
             x = layer(x)
         return self.norm(x)
 
+    def empty_caches(self, rows: int, length: int) -> list[Tensor]:
+        """What `step` fills: of each layer the keys and values of `length` positions, zeros [2, rows, h, length, d]."""
+        size = (2, rows, self.config.num_attention_heads, length)
+        head = self.config.hidden_size // self.config.num_attention_heads
+        return [self.word.weight.new_zeros(*size, head) for _ in self.layers]
+
+    def step(self, tokens: Tensor, position: int, caches: list[Tensor]) -> Tensor:
+        """The states of one more token a row, int64 [B] at `position`: [B, H], as `states` without dropout has them.
+
+        caches: those of `empty_caches`, filled up to `position`; this position is written into them.
+        """
+        x = self.word(tokens) + self.position.weight[position]  # [B, H]
+        for layer, cache in zip(self.layers, caches, strict=True):
+            x = layer.step(x, position, cache)
+        return self.norm(x)
+
     def predictions(self, input_ids: Tensor) -> list[tuple[Tensor, Tensor]]:
         return [(self.states(input_ids[:, :-1]), input_ids[:, 1:])]
 
@@ -122,6 +138,15 @@ class CausalLayer(nn.Module):
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=rate)
         x = x + F.dropout(self.out(mixed.transpose(1, 2).flatten(2)), rate, self.training)
         return x + F.dropout(self.down(F.gelu(self.up(self.feed_forward_norm(x)))), rate, self.training)
+
+    def step(self, x: Tensor, position: int, cache: Tensor) -> Tensor:
+        """[B, H] of one position, which sees the ones before it in `cache` [2, B, h, L, d]: [B, H]."""
+        q, k, v = self.qkv(self.attention_norm(x)).unflatten(-1, (3, self.heads, -1)).unbind(1)  # [B, h, d] each
+        cache[0, :, :, position], cache[1, :, :, position] = k, v
+        keys, values = cache[:, :, :, : position + 1].to(q.dtype)  # [B, h, position + 1, d] each
+        mixed = F.scaled_dot_product_attention(q[:, :, None], keys, values)  # [B, h, 1, d]
+        x = x + self.out(mixed.flatten(1))
+        return x + self.down(F.gelu(self.up(self.feed_forward_norm(x))))
 
 
 class TwoWayLSTM(Baseline):

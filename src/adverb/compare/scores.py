@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adverb.compare.sides import Record, Side
-from adverb.report import TITLES, UNSHOWN
+from adverb.report import TITLES, shown
 
 LOWER = ("loss", "frechet", "kernel", "error", "kl", "rmse", "ece", "perplexity", "mse")  # parts of names
-NEITHER = ("samples", "density", "thresh", "deviation", "prior")  # not better for being more or less
+# not better for being more or less
+NEITHER = ("samples", "density", "thresh", "deviation", "prior", "self", "copied", "temperature")
 LIKELIHOOD = ("elbo", "kl_to_prior", "deviation")  # no features of images and no samples stand behind these
 WHENS = ("last", "best", "test")
 Ground = dict[str, str]
@@ -124,6 +125,8 @@ def ground(record: Record, when: str, metric: str = "") -> Ground:
     found |= {name: _said(keys[f"data.{name}"]) for name in columns if f"data.{name}" in keys}
     if split == "valid" and keys.get("data.valid") is None:
         found["limit"] = _said(keys.get("data.limit"))  # the held-out rows may be a tenth of what is used
+    if judge := record.facts.get("judge"):  # of what is generated
+        found |= {"judge": judge, "samples": str(record.keys.get("evaluate.samples"))}
     if record.details and record.details.split == split and record.details.rows:
         found["rows"] = f"{record.details.rows:,}"
     return found
@@ -225,7 +228,7 @@ def _renamed(row: dict[str, Any], prefix: str, hidden: bool) -> dict[str, float]
 
 
 def _shown(metrics: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in metrics.items() if not name.endswith(UNSHOWN) and name != "samples"}
+    return {name: value for name, value in metrics.items() if shown(name) and name != "samples"}
 
 
 def _score(side: Side, metric: str, when: str, hidden: bool) -> Score | None:

@@ -19,6 +19,7 @@ KIND_NAMES = {
     "tag": "Taggers",
     "answer": "Question answerers",
     "embed": "Embedders",
+    "text-gan": "Generators of text",
 }
 UNITS = {"img": "images", "tok": "tokens"}
 

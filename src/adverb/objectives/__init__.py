@@ -24,6 +24,10 @@ def build(recipe: Recipe, context, console, trial: bool = False) -> Objective:
             from adverb.objectives.text_to_image import TextToImage
 
             return TextToImage(recipe, context, console)
+        case "text-gan":
+            from adverb.objectives.text_gan import TextGan
+
+            return TextGan(recipe, context, console)
         case "pretrain" if recipe.model.architecture in ("gpt", "lstm"):
             from adverb.objectives.causal import Causal
 

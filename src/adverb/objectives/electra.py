@@ -18,6 +18,7 @@ from adverb.bert.checkpoint import save_pretrained
 from adverb.bert.config import BertConfig
 from adverb.bert.encoder import Bert, activation, initialise, layer_norm
 from adverb.bert.heads import ReplacedToken, cross_entropy
+from adverb.bert.sampling import sample
 from adverb.objectives.base import Draw
 from adverb.objectives.pretrain import SHOWN, Pretrain, encoder_flops, feed_forward_size, hits, summary, token_losses
 from adverb.schema.text import ElectraRecipe
@@ -161,14 +162,6 @@ class ProjectedEmbeddings(nn.Module):
 
     def forward(self, *inputs: Tensor | None) -> Tensor:
         return self.project(self.wide(*inputs))
-
-
-def sample(logits: Tensor, uniforms: Tensor) -> Tensor:
-    """One token for each [B, T] from softmax(logits [B, T, V]), by the inverse of its distribution: int64 [B, T]."""
-    with torch.no_grad(), torch.autocast(logits.device.type, enabled=False):
-        total = logits.detach().float().softmax(-1).cumsum(-1)  # [B, T, V]
-        wanted = uniforms[..., None] * total[..., -1:]
-        return torch.searchsorted(total, wanted, right=True)[..., 0].clamp(max=logits.shape[-1] - 1)
 
 
 def fill_in(truth: Tensor, take: Tensor, labels: Tensor, proposals: Tensor) -> Tensor:

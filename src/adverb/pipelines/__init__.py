@@ -10,7 +10,7 @@ from adverb.errors import UserError
 EXPORT = "adverb_export"  # the key of an export's config.json
 READER = "reader"  # the folder of the BERT in that of a generator that draws captions
 GENERATORS = ("adverb-generator", "adverb-text-to-image")  # `model_type` of what draws: by class, by caption
-READERS = ("bert", "adverb-modern", "adverb-gpt", "adverb-lstm")  # and of what reads
+READERS = ("bert", "adverb-modern", "adverb-lstm")  # and of what reads
 
 
 def load(model: str | Path):
@@ -18,7 +18,7 @@ def load(model: str | Path):
 
     A generator: `.generate`, `.interpolate`, `.directions`, `.traverse`, `.neighbours`, and `.project` where it is no
     export; one that draws captions: `.generate(text=…)`. A reader: the verb that it is for, such as `.classify`, and
-    `.embed`. Raises UserError where nothing can be opened.
+    `.embed`; one from left to right: `.generate` of texts. Raises UserError where nothing can be opened.
     """
     folder = model_folder(model)
     try:
@@ -38,6 +38,10 @@ def load(model: str | Path):
         from adverb.pipelines.text_generator import TextGenerator
 
         return TextGenerator.load(folder)
+    if kind == "adverb-gpt":
+        from adverb.pipelines.writer import Writer
+
+        return Writer.load(folder)
     if kind in READERS:
         from adverb.pipelines.reader import Reader
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from adverb.errors import UserError
 from adverb.pipelines import READER
+from adverb.pipelines.reader import Reader
 from adverb.serve.limits import Refused
 
 log = logging.getLogger("adverb.serve")
@@ -42,7 +43,7 @@ class Served:
     def verb(self) -> str | None:
         if self.model is None:
             return None
-        return "generate" if hasattr(self.model, "generate") else self.model.verb
+        return self.model.verb if isinstance(self.model, Reader) else "generate"
 
     @property
     def reader(self) -> Any:
@@ -169,7 +170,7 @@ def refresh(served: Served) -> bool:
         return False
     _refuse_pickles(folder)
     model = load(served.path)
-    if not hasattr(model, "generate"):
+    if isinstance(model, Reader):
         model.to("auto")
     _warm_up(model)
     served.model, served.written = model, written
@@ -189,7 +190,7 @@ def _refuse_pickles(folder: Path) -> None:
 
 def _warm_up(model: Any) -> None:
     """Pay now what the first request would: measurements of the machine, copies of weights, first calls."""
-    if hasattr(model, "generate"):
+    if not isinstance(model, Reader):
         model.generate(1)
     elif model.verb == "answer":
         model.answer("a", "b")

@@ -46,7 +46,7 @@ def look(name: str, folder: Path) -> dict[str, Any]:
 
 def curves_of(rows: list[dict[str, Any]], prefix: str) -> tuple[dict[str, list[Point]], dict[str, float]]:
     """(points of each metric that changes, floors), by what a report calls them; prefix: what no name shows."""
-    from adverb.report import TITLES, UNSHOWN
+    from adverb.report import TITLES, shown
 
     curves: dict[str, list[Point]] = {}
     floors: dict[str, float] = {}
@@ -59,7 +59,7 @@ def curves_of(rows: list[dict[str, Any]], prefix: str) -> tuple[dict[str, list[P
                 continue
             if name != metric:
                 floors[title] = value
-            elif not metric.endswith(UNSHOWN):
+            elif shown(metric):
                 curves.setdefault(title, []).append((row["step"], value if math.isfinite(value) else None))
     changing = {title: points for title, points in curves.items() if len(points) > 1 and not _constant(points)}
     return {title: thin(points) for title, points in changing.items()}, floors
