@@ -31,6 +31,7 @@ TITLES = {
     "gan": "GANs on images",
     "vae": "Variational autoencoders",
     "text-to-image": "Images from captions",
+    "text-gan": "Texts by a GAN",
     "pretrain": "Pre-training",
     "electra": "Replaced-token detection",
     "tokenizer": "A vocabulary",

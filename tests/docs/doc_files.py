@@ -29,6 +29,7 @@ MADE = {  # what a page may name without having made it
     "runs/classify-0001": "train classify --data tickets.csv",
     "runs/tag-0001": "train tag --data train.conll",
     "runs/answer-0001": "train answer --data squad.json",
+    "runs/text-gan-0001": "train text-gan --data questions.csv",
     "runs/questions": "train classify --data tickets.csv",
     "runs/mnist": "train image-gan --data photos/",
 }
@@ -92,8 +93,15 @@ def make_data(folder: Path, minilm: Path) -> None:
 
     teams = {"positive": "praise", "negative": "complaints"}
     write_table(folder / "tickets.csv", "body,team", [(text, teams[label]) for text, label in rows[:80]])
-    for name in ("new.csv", "reviews.csv", "captions.csv"):
-        write_table(folder / name, "text", [(text,) for text in texts[:20]])
+    write_table(folder / "few.csv", "text,label", rows[:24])
+    for name, some in (
+        ("new.csv", 20),
+        ("reviews.csv", 20),
+        ("captions.csv", 20),
+        ("more.csv", 60),
+        ("questions.csv", 60),
+    ):
+        write_table(folder / name, "text", [(text,) for text in texts[-some:]])
     for name, header in (("sst2", "sentence,label"), ("trec", "text,coarse")):
         (folder / name).mkdir()
         write_table(folder / name / "train.csv", header, rows[:80])

@@ -17,6 +17,7 @@ from doc_pages import LEFT_OUT, Block, Command, blocks_of, variants
 from doc_shell import ROOT, Shell, known_words
 
 from adverb import recipe as recipes
+from adverb.data.images import load_images
 from adverb.schema import OBJECTIVES
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -32,6 +33,9 @@ SMALL = {  # keys that a command gives itself are its own, but no run is longer 
     "model.layers": 2,
     "model.hidden": 32,
     "model.heads": 2,
+    "discriminator.layers": 1,
+    "discriminator.hidden": 32,
+    "discriminator.heads": 2,
     "evaluate.features": "random",
     "evaluate.samples": 60,
     "evaluate.rows": 8,
@@ -57,6 +61,9 @@ def small_recipes(monkeypatch):
         return validate(values, overrides, source, lines)
 
     monkeypatch.setattr(recipes, "validate", validate_small)
+    for name in ("SAMPLES", "LOOK"):
+        monkeypatch.setattr(f"adverb.bench.stacked.{name}", 60)
+    monkeypatch.setattr("adverb.bench.stacked.load_images", lambda path: load_images("digits"))
 
 
 @pytest.fixture(scope="session")
