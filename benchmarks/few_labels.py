@@ -15,7 +15,7 @@ from the same encoder (all-MiniLM-L6-v2), sees the same rows, and answers the sa
                       logistic regression. It does not use texts without labels
     gan-bert-authors  Croce et al. 2020, after the authors' code for PyTorch: their networks and losses on the pooled
                       output of transformers' model, labelled rows repeated as theirs (log2 of the ratio), batches of
-                      64, 3 epochs over all rows; adverb's learning rate, which suits this encoder better than theirs
+                      64, 3 epochs over all rows; at adverb's learning rate, 1e-4
 
 The JSON file holds a row for each (task, share, seed, method); what is in it already is not run again, so that the
 table can be made in pieces. Seconds are wall-clock, of all that the method does up to its answers.

@@ -1,4 +1,4 @@
-"""Contrast, then teaching: the strongest way found here from a hundred labels and the texts beside them.
+"""Contrast, then teaching: from a few labels to a sentence encoder, from it to labels for the other texts.
 
 The teacher is a sentence encoder, tuned so that texts of one class lie close and others apart (Khosla et al. 2020, eq.
 2): a hundred rows make thousands of pairs, where a new head has a hundred targets (as SetFit, Tunstall et al. 2022). A
