@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from doc_shell import ROOT
 
 from adverb import recipe as recipes
 from adverb.schema import OBJECTIVES
 
 pytest.importorskip("mkdocs")
+ROOT = Path(__file__).resolve().parents[2]
 LOADING = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src"}
 
 
