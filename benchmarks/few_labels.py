@@ -6,7 +6,7 @@
 From the training set a share of the rows is drawn that keeps its labels; the others lose theirs. Every method starts
 from the same encoder (all-MiniLM-L6-v2), sees the same rows, and answers the same test rows.
 
-    plain             adverb's recipe `classify` on all rows with a label: 200 steps, or 3 epochs where that is more
+    plain             adverb's recipe `classify` on all rows with a label: 200 steps, or 5 epochs where that is more
     auto              `adverb train classify --data few.csv data.unlabelled=more.csv`, which chooses by cross-validation
     contrast          what it chooses from, by itself (few.method=contrast)
     gan-bert          likewise (few.method=gan-bert)
