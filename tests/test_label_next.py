@@ -203,7 +203,7 @@ def test_reviews_from_the_list_to_the_training(adverb, minilm, tmp_path):
     words = [f"model.init={minilm}", "train.steps=1", "train.evaluations=1", "train.precision=fp32"]
     done = adverb("train", "classify", "--data", "few.csv", "data.more=next.csv", *words, "--out", "run", timeout=600)
     assert done.returncode == 0, done.stderr
-    assert "7 of them from next.csv" in done.stdout
+    assert "7 of them from next.csv" in " ".join(done.stdout.split())
     wanting = adverb("label-next", "few.csv", "--out", "other.csv", timeout=600)
     assert wanting.returncode == 2 and "--unlabelled" in wanting.stderr
 

@@ -149,11 +149,14 @@ def test_the_game_raises_a_known_reward(objective):
 
 
 def test_the_discriminator_learns_and_the_generator_answers(objective):
-    """A generator of random words, against a discriminator that has had some steps: it is found out, then less so."""
+    """A generator of some likelihood, against a discriminator that had some steps: it is found out, then less so."""
     one = objective(
         **{"optim.game_lr": 2e-3, "discriminator.lr": 2e-3, "discriminator.dropout": 0.0, "loss.pretrain": 0.2,
            "loss.likelihood": 0.0, "train.batch_size": 64}
     )  # fmt: skip
+    engine = Engine(one, None, CPU)
+    for step in range(60):
+        engine.one_step(0.19 * step / 60)
     play(one, 30, ("discriminator",))
     discriminator = one.networks["discriminator"].eval()
     with torch.no_grad():

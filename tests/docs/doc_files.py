@@ -99,7 +99,7 @@ def make_data(folder: Path, minilm: Path) -> None:
         ("reviews.csv", 20),
         ("captions.csv", 20),
         ("more.csv", 60),
-        ("questions.csv", 60),
+        ("questions.csv", 200),
     ):
         write_table(folder / name, "text", [(text,) for text in texts[-some:]])
     for name, header in (("sst2", "sentence,label"), ("trec", "text,coarse")):

@@ -25,18 +25,18 @@ class SentenceData(Section):
 
 class TextGanModel(Section):
     layers: Count = Field(2, description="of the generator, a left-to-right Transformer")
-    hidden: Count = 128
-    heads: Count = 4
+    hidden: Count = Field(128, description="size of the states")
+    heads: Count = Field(4, description="of the attention")
     dropout: Dropout = Field(0.2, description="of the generator, while it learns by likelihood")
     initializer_range: Positive = Field(0.05, description="deviation of the initial weights")
 
 
 class Discriminator(Section):
-    layers: Count = 2
-    hidden: Count = 128
-    heads: Count = 4
+    layers: Count = Field(2, description="of a BERT that learns from nothing")
+    hidden: Count = Field(128, description="size of the states")
+    heads: Count = Field(4, description="of the attention")
     dropout: Dropout = Field(0.3, description="few texts are soon known by heart: this is against it")
-    lr: Positive = 5e-4
+    lr: Positive = Field(5e-4, description="constant over the game")
     steps: Count = Field(1, description="discriminator steps per generator step")
 
 
