@@ -100,12 +100,17 @@ class FineTune(Objective):
 
     # -- the model and its rows
 
+    @property
+    def head_labels(self) -> list[str] | None:
+        """The classes of the head while it is trained."""
+        return self.labels
+
     def load(self) -> Loaded:
         spec = self.recipe.model
         loaded = load_pretrained(
             spec.init,
             self.task,
-            self.labels,
+            self.head_labels,
             hidden_dropout_prob=spec.encoder_dropout,
             attention_probs_dropout_prob=spec.encoder_dropout,
             classifier_dropout=spec.dropout,

@@ -20,7 +20,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adverb.bert.checkpoint import Loaded
 from adverb.bert.heads import cross_entropy
 from adverb.data.length_order import LengthOrder
 from adverb.objectives.base import Draw, Phase
@@ -58,13 +57,9 @@ class GanBert(FromFew):
         self.phases = [Phase("model", self.discriminator_loss), Phase("generator", self.generator_loss)]
         self.units_per_step = 2 * recipe.train.batch_size
 
-    def load(self) -> Loaded:
-        self.classes = self.labels
-        self.labels = [*self.classes, MADE_UP]
-        try:
-            return super().load()
-        finally:
-            self.labels = self.classes
+    @property
+    def head_labels(self) -> list[str]:
+        return [*self.labels, MADE_UP]
 
     def batch(self, index: int, start: int, stop: int) -> dict[str, Tensor]:
         """`labels` int64 [B], and 2B texts, of which the first B have them."""
@@ -103,8 +98,8 @@ class GanBert(FromFew):
     def finished(self, model: nn.Module) -> nn.Module:
         """The discriminator without the class of what is made up; it shares the encoder."""
         finished = copy.copy(model)
-        finished.config = replace(model.config, id2label=dict(enumerate(self.classes)))
-        classifier = nn.Linear(model.config.hidden_size, len(self.classes), device=self.context.device)
+        finished.config = replace(model.config, id2label=dict(enumerate(self.labels)))
+        classifier = nn.Linear(model.config.hidden_size, len(self.labels), device=self.context.device)
         with torch.no_grad():
             classifier.weight.copy_(model.classifier.weight[:-1])
             classifier.bias.copy_(model.classifier.bias[:-1])
