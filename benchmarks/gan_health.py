@@ -16,15 +16,15 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 
 from adverb import recipe as recipes
+from adverb.bench.stacked import StackedGan, stack
 from adverb.context import Context
 from adverb.data.image_set import ImageSet
 from adverb.engine import PATIENCE, Engine
@@ -49,22 +49,14 @@ class WideEpsilon(Gan):
         return {"generator": generator, "discriminator": discriminator}
 
 
-class Stacked(Gan):
-    """Three digits in the channels of one image: 1,000 kinds of image, and a discriminator a quarter as wide."""
+class Stacked(StackedGan):
+    """Few of the thousand kinds of stacked digits, and a discriminator a quarter as wide."""
+
+    def __init__(self, recipe, context, console):
+        super().__init__(recipe, context, console, "digits", shrink=4)
 
     def read(self) -> ImageSet:
-        digits = super().read()
-        rows = np.random.default_rng(0).integers(len(digits), size=(STACKED, 3))
-        images = np.concatenate([digits.images[rows[:, i]] for i in range(3)], axis=3)  # [N, H, W, 3]
-        hashes = np.arange(STACKED, dtype=np.uint64)
-        names = [str(i) for i in range(STACKED)]
-        return replace(digits, images=images, labels=None, label_names=[], names=names, hashes=hashes)
-
-    def make_networks(self):
-        config = {k: v for k, v in self.network_config().items() if k != "label_names"}
-        generator = build(**config)[0]
-        narrow = build(**config | {"widths": [max(1, width // 4) for width in config["widths"]]})[1]
-        return {"generator": generator, "discriminator": narrow}
+        return stack(self.digits, STACKED)
 
 
 @dataclass

@@ -134,12 +134,12 @@ def _one(
     recipe = recipe_of(name, loss, seed, minutes, steps)
     context = Context.create(recipe.train)
     run = Run(out / f"{name}-{loss}-{seed}")
+    exists = run.exists()
     objective = SETS[name].objective(recipe, context, console, data)
-    if run.exists() and recipes.dump(objective.recipe) != recipes.dump(
+    if exists and recipes.dump(objective.recipe) != recipes.dump(
         recipes.validate(run.recipe(), {}, source=str(run.path))
     ):
         raise UserError(f"{run.path} was trained by other settings: name another --out")
-    exists = run.exists()
     _, ended = training.carry_out(
         objective, context, run if exists else None, out=run.path, resume=exists, console=console
     )
