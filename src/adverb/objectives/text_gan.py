@@ -139,15 +139,14 @@ class TextGan(Objective):
         return torch.from_numpy(pad(rows, self.tokenizer.pad_id)[0])
 
     def likelihood_loss(self, batch: Tensor, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
-        loss = self.token_loss(batch)
+        loss = self.token_loss(self.networks["generator"], batch)
         metrics = {"token_loss": loss.detach()}
         if math.isfinite(self.held_out_loss):
             metrics["held_out_loss"] = torch.tensor(self.held_out_loss)
         return loss, metrics
 
-    def token_loss(self, ids: Tensor) -> Tensor:
+    def token_loss(self, generator: LeftToRight, ids: Tensor) -> Tensor:
         """Mean cross-entropy in nats of every token given those before, the end included; rows int64 [B, L]."""
-        generator = self.networks["generator"]
         ((states, targets),) = generator.predictions(ids)
         targets = targets.masked_fill(targets == self.tokenizer.pad_id, IGNORED)
         return vocabulary_loss(states, generator.word.weight, generator.bias, targets, IGNORED)
@@ -172,7 +171,7 @@ class TextGan(Objective):
         value = self.networks["value"](states.detach())[..., 0].float()  # [B, L - 1]
         policy, error = reinforce(chosen, drawn, reward, value)
         loss = (policy + spec.value * error) / self.typical
-        likelihood = torch.zeros(()) if not spec.likelihood else self.token_loss(batch)
+        likelihood = torch.zeros(()) if not spec.likelihood else self.token_loss(generator, batch)
         metrics = {
             "reward": reward.mean(),
             "value_error": error.detach() / self.typical,
@@ -229,10 +228,8 @@ class TextGan(Objective):
         generator.eval()
         for start in range(0, len(rows), size):
             ids = self.padded(rows[start : start + size]).to(self.context.device)
-            ((states, targets),) = generator.predictions(ids)
-            counted = targets != self.tokenizer.pad_id
-            losses = nn.functional.cross_entropy(generator.logits(states[counted]).float(), targets[counted])
-            total, count = total + losses.item() * int(counted.sum()), count + int(counted.sum())
+            tokens = int((ids[:, 1:] != self.tokenizer.pad_id).sum())
+            total, count = total + self.token_loss(generator, ids).item() * tokens, count + tokens
         generator.train(training)
         return total / count
 
