@@ -142,8 +142,7 @@ def generate(
     """Draw from a generator: samples, walks, directions, the nearest to an image, the nearest in its data; or texts."""
     from adverb.pipelines import load
     from adverb.pipelines.draw import draw_to
-    from adverb.pipelines.reader import Reader
-    from adverb.pipelines.write import write
+    from adverb.pipelines.sampler import Sampler
 
     try:
         seeds = [int(word) for word in seed.split(",")]
@@ -154,7 +153,9 @@ def generate(
     options = dict(n=n, seed=seeds if len(seeds) > 1 else seeds[0], label=label, truncation=truncation)
     asked = dict(text=text or [], directions=directions, like=like, neighbours=neighbours, data=data)
     found = load(model)
-    if isinstance(found, Reader) and hasattr(found, "generate"):
+    if hasattr(found, "generate") and not isinstance(found, Sampler):
+        from adverb.pipelines.write import write
+
         write(found, out, **options, **asked, temperature=temperature, console=console)
         return
     if temperature is not None:

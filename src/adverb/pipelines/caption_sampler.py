@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from adverb.errors import UserError
 from adverb.pipelines import GENERATORS, READER
-from adverb.pipelines.reader import Reader
 from adverb.pipelines.sampler import Sampler
+
+if TYPE_CHECKING:
+    from adverb.pipelines.reader import Reader
 
 KIND = GENERATORS[1]
 MOST_CAPTIONS = 2000  # kept with the model, to draw from where none is given
@@ -59,7 +61,11 @@ class CaptionSampler(Sampler):
 
     @cached_property
     def reader(self) -> Reader:
-        return self._reader if isinstance(self._reader, Reader) else Reader.load(self._reader)
+        if not isinstance(self._reader, Path):
+            return self._reader
+        from adverb.pipelines.reader import Reader  # with its tokenizer, when a caption is to be read
+
+        return Reader.load(self._reader)
 
     def generate(
         self,

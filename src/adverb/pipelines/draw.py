@@ -11,13 +11,13 @@ import numpy as np
 
 from adverb.data.grid import save_gif, save_grid, save_images, save_mp4
 from adverb.errors import UserError
+from adverb.pipelines.caption_sampler import CaptionSampler
 from adverb.pipelines.labels import EACH
-from adverb.pipelines.sampler import STEPS
+from adverb.pipelines.sampler import STEPS, Sampler
 
 if TYPE_CHECKING:
     from adverb.pipelines.generator import Generator
     from adverb.pipelines.projection import Projection
-    from adverb.pipelines.sampler import Sampler
 
 SAMPLES = 64
 OF_A_TEXT = 8  # samples, where there are several texts
@@ -62,7 +62,7 @@ def draw_to(
     say: is told what was measured.
     Raises UserError for another kind of file, and for wishes that exclude each other.
     """
-    if not hasattr(model, "generate"):
+    if not isinstance(model, Sampler):
         raise UserError("this model reads, it does not draw: use adverb predict")
     if out.suffix not in ("", ".png", *RATES):
         raise UserError(f"--out {out}: expected a folder, a .png, a .gif or a .mp4 file")
@@ -81,7 +81,7 @@ def draw_to(
     if like is not None and not hasattr(model, "project"):
         raise UserError("--like searches by gradients, which an export lacks: use the model that it was made from")
 
-    if hasattr(model, "texts"):  # it draws captions
+    if isinstance(model, CaptionSampler):
         if like is not None:
             raise UserError("--like is for generators without captions")
         if label is not None:

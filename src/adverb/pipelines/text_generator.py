@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from torch import nn
@@ -12,7 +12,9 @@ from adverb.errors import UserError
 from adverb.pipelines import READER
 from adverb.pipelines.caption_sampler import KIND, CaptionSampler
 from adverb.pipelines.generator import Generator, load_network, save_network
-from adverb.pipelines.reader import Reader
+
+if TYPE_CHECKING:
+    from adverb.pipelines.reader import Reader
 
 
 class TextGenerator(CaptionSampler, Generator):

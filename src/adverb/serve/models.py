@@ -10,6 +10,7 @@ from typing import Any
 
 from adverb.errors import UserError
 from adverb.pipelines import READER
+from adverb.pipelines.caption_sampler import CaptionSampler
 from adverb.pipelines.reader import Reader
 from adverb.serve.limits import Refused
 
@@ -50,11 +51,11 @@ class Served:
         """What reads the texts of requests: the model, or of one that draws captions its BERT, else None."""
         if self.verb != "generate":
             return self.model
-        return self.model.reader if hasattr(self.model, "texts") else None
+        return self.model.reader if isinstance(self.model, CaptionSampler) else None
 
     def _captions(self) -> list[str]:
         """CAPTIONS of the training at most, evenly over all of them."""
-        texts = getattr(self.model, "texts", [])
+        texts = self.model.texts if isinstance(self.model, CaptionSampler) else []
         return texts[:: max(1, len(texts) // CAPTIONS)][:CAPTIONS]
 
     def facts(self) -> dict[str, Any]:
