@@ -104,7 +104,7 @@ def keys(schema: type[BaseModel], prefix: str = "") -> dict[str, Any]:
     """Every dotted key that a schema has, with its field."""
     found = {}
     for name, field in schema.model_fields.items():
-        section = section_of(field.annotation)
+        section = _section(field.annotation)
         if section is None:
             found[prefix + name] = field
         else:
@@ -112,7 +112,7 @@ def keys(schema: type[BaseModel], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def section_of(annotation) -> type[BaseModel] | None:
+def _section(annotation) -> type[BaseModel] | None:
     """The section that a field of a schema holds, None for a plain value."""
     for kind in (annotation, *get_args(annotation)):
         if isinstance(kind, type) and issubclass(kind, BaseModel):
