@@ -25,6 +25,24 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def train_until():
+    """(engine, step): train, and get the signal to end after that step."""
+
+    def train(engine, step: int) -> None:
+        one_step = engine.one_step
+
+        def then_stop(progress: float) -> None:
+            one_step(progress)
+            if engine.step == step:
+                engine.stopped_by = "SIGTERM"
+
+        engine.one_step = then_stop
+        assert engine.train() == "SIGTERM"
+
+    return train
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of larger, real data beside the project."""
     path = ROOT.parent / "shared" / "data"

@@ -195,7 +195,7 @@ def test_likelihood_learns_and_its_best_state_starts_the_game(objective):
 
 
 @pytest.mark.parametrize("stop_at", [7, 14])
-def test_resuming_is_exact(objective, tmp_path, stop_at):
+def test_resuming_is_exact(objective, tmp_path, stop_at, train_until):
     def engine(name):
         one = objective(**{"loss.pretrain": 0.5})
         one.prepare()
@@ -204,15 +204,7 @@ def test_resuming_is_exact(objective, tmp_path, stop_at):
 
     whole, first = engine("whole"), engine("parts")
     assert whole.train() == "done"
-    original = first.one_step
-
-    def stop(progress):
-        original(progress)
-        if first.step == stop_at:
-            first.stopped_by = "SIGTERM"
-
-    first.one_step = stop
-    assert first.train() == "SIGTERM"
+    train_until(first, stop_at)
     second = engine("parts")
     assert second.resume() and second.step == stop_at and second.objective.playing == (stop_at > 10)
     assert second.train() == "done"
