@@ -7,10 +7,7 @@ that is killed at any moment and resumed equals, on the CPU to the last bit, the
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import math
-import signal
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,12 +15,14 @@ import torch
 from torch import nn
 
 from adverb import machine
+from adverb.averages import frozen_copy, move_towards
 from adverb.context import Clock, Context
 from adverb.errors import UserError
 from adverb.journal import Journal
 from adverb.objectives.base import Draw, Objective, Phase
 from adverb.progress import Progress
 from adverb.run import Run
+from adverb.signals import first_signal
 
 PATIENCE = 20  # updates in a row with a loss or gradient that is not finite, before the run is given up
 ROWS_LOGGED = 300  # lines of metrics.jsonl in a whole run, about
@@ -36,7 +35,7 @@ class Engine:
         self.bar = progress or Progress(enabled=False)
         for network in objective.networks.values():
             network.to(context.device).train()
-        self.averages = {name: _frozen_copy(objective.networks[name]) for name in objective.averaged}
+        self.averages = {name: frozen_copy(objective.networks[name]) for name in objective.averaged}
         self.parameters = {
             phase.name: [p for group in objective.optimizers[phase.name].param_groups for p in group["params"]]
             for phase in objective.phases
@@ -63,10 +62,14 @@ class Engine:
 
     def train(self) -> str:
         """Run to the end of the budget. Returns "done", or what stopped it: a signal's name, or a look's word."""
-        with _signals(self):
+        with first_signal(self._stop):
             self._loop()
         self.feeder.shutdown(wait=False, cancel_futures=True)
         return self.stopped_by or "done"
+
+    def _stop(self, reason: str) -> None:
+        """End after the current step, with a checkpoint."""
+        self.stopped_by = reason
 
     def _loop(self) -> None:
         spec, context = self.train_spec, self.context
@@ -115,7 +118,7 @@ class Engine:
                 batch_of_step += 1
         decay = self.objective.average_decay(progress, self.step)
         for name, average in self.averages.items():
-            _lerp(average, self.objective.networks[name], 1 - decay)
+            move_towards(average, self.objective.networks[name], 1 - decay)
         self.step += 1
 
     def _phase(self, phase: Phase, repeat: int, index: int) -> None:
@@ -195,7 +198,7 @@ class Engine:
         if look is not None and look.then == "stop" and progress < 1.0:
             self.evaluated = int(progress * self.train_spec.evaluations)
             self._evaluate(final=False)
-            self.stopped_by = look.word
+            self._stop(look.word)
 
     def _go_back(self) -> bool:
         """Load the last sound checkpoint's weights, averages and optimisers; False where there is none."""
@@ -329,35 +332,3 @@ class Engine:
             network.load_state_dict(state["averages"][name])
         for name, optimizer in self.objective.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
-
-
-def _frozen_copy(network: nn.Module) -> nn.Module:
-    return copy.deepcopy(network).requires_grad_(False).eval()
-
-
-@torch.no_grad()
-def _lerp(average: nn.Module, live: nn.Module, weight: float) -> None:
-    """average += weight · (live - average); buffers (batch statistics) are copied."""
-    torch._foreach_lerp_(list(average.parameters()), list(live.parameters()), weight)
-    for a, b in zip(average.buffers(), live.buffers(), strict=True):
-        a.copy_(b)
-
-
-@contextlib.contextmanager
-def _signals(engine: Engine):
-    """The first SIGINT or SIGTERM ends the run after the current step, with a checkpoint; a second one at once."""
-
-    def stop(number, frame):
-        engine.stopped_by = signal.Signals(number).name
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-
-    try:
-        old = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not in the main thread: the caller's business
-        yield
-        return
-    try:
-        yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)

@@ -65,8 +65,9 @@ def test_coverage_that_is_lost_is_a_collapse_and_coverage_that_never_was_is_not(
         health = Health()
         return [health.judge({**FINE, "coverage": coverage}) for coverage in coverages]
 
-    assert words(0.6, 0.95, 0.4, 0.3, 0.1)[-1] == "collapsing"
-    assert set(words(0.6, 0.95, 0.6, 0.5, 0.6)) == {"healthy"}
+    assert words(0.6, 0.9, 0.9, 0.3, 0.2, 0.1, 0.1, 0.1)[-1] == "collapsing"
+    assert set(words(0.6, 0.9, 0.9, 0.6, 0.5, 0.6, 0.5, 0.5)) == {"healthy"}
+    assert set(words(0.2, 0.9, 0.2, 0.3, 0.2, 0.3, 0.2, 0.3)) == {"healthy"}  # one good look is no standard
     assert set(words(0.0, 0.25, 0.05, 0.02, 0.01)) == {"healthy"}  # early samples come and go
 
 

@@ -48,7 +48,8 @@ class Health:
 
     word: str = "healthy"
     early_gradient: float = 0.0  # the largest of the first looks
-    best_coverage: float = 0.0
+    coverages: list[float] = field(default_factory=list)  # of the last IN_A_ROW looks
+    best_coverage: float = 0.0  # the best mean of as many
     looks: int = 0  # since the start, or since a remedy
     memory: float = 0.0  # averages over looks, of the logits' difference between training and held-out images,
     noise: float = 0.0  # of its standard error,
@@ -84,9 +85,8 @@ class Health:
             self._average(signals)
             signals["overfitting"] = self.overfitting
         signals["gradient_share"] = gradient / self.early_gradient if self.early_gradient else math.nan
-        self.best_coverage = max(self.best_coverage, signals.get("coverage", 0.0))
-        if "coverage" in signals and self.best_coverage >= COVERED:
-            signals["coverage_share"] = signals["coverage"] / self.best_coverage
+        if "coverage" in signals:
+            self._compare_coverage(signals)
         shown = findings(signals, broken)
         self.in_a_row = {name: self.in_a_row.get(name, 0) + 1 for name in shown}
         long_enough = [name for name, looks in self.in_a_row.items() if looks >= (1 if broken else IN_A_ROW)]
@@ -100,12 +100,21 @@ class Health:
         self.gap += new * (signals["gap"] - self.gap)
         self.noise += new * (signals["memory_se"] - self.noise)
 
+    def _compare_coverage(self, signals: dict[str, float]) -> None:
+        """Of means: 256 images of a young run cover twice as much at one look as at the next."""
+        self.coverages = [*self.coverages, signals["coverage"]][-IN_A_ROW:]
+        if len(self.coverages) == IN_A_ROW:
+            covered = sum(self.coverages) / IN_A_ROW
+            self.best_coverage = max(self.best_coverage, covered)
+            if self.best_coverage >= COVERED:
+                signals["coverage_share"] = covered / self.best_coverage
+
     def forget(self) -> None:
         """Start anew, after a remedy: what was measured before was measured of another game."""
         self.__init__()
 
     def state(self) -> dict[str, Any]:
-        return vars(self) | {"in_a_row": dict(self.in_a_row)}
+        return vars(self) | {"in_a_row": dict(self.in_a_row), "coverages": list(self.coverages)}
 
     def load_state(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
