@@ -7,7 +7,7 @@ import {panel} from "./panel.js";
 const present = (text) => text.trim() !== "";
 
 const PRAISE = /^(pos|good|[1-5]( stars?)?$)/i; // labels of opinions
-const OPINIONS = ["A warm, funny and surprisingly moving film.", "I was bored from the first minute to the last."];
+const OPINIONS = ["The plot is thin, but the acting is wonderful.", "I was bored from the first minute to the last."];
 const QUESTIONS = ["What is the highest mountain in Africa?", "Who wrote the first novel, and when?"];
 
 export function fillPanel(model) {
