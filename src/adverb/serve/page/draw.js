@@ -4,7 +4,7 @@ import {ask, curl} from "./api.js";
 import {debounced, field, h, rangeField, seedField} from "./dom.js";
 
 const FRAMES = 24;
-const SHARP = [17, 63]; // pixels of images that are shown as they are: smaller ones are seen only when smoothed, larger ones look better
+const SHARP = [17, 63]; // pixels a side of images whose pixels are shown: fewer say more when they are smoothed, and many look better
 
 export function drawPanel(model) {
   let ends = [0, 1], images = [], frames = [], labels = null, onTheWay = null, drawing, walking, playing;
