@@ -10,6 +10,8 @@ from latex2mathml.converter import convert
 # What arithmatex leaves of $…$ and $$…$$.
 INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.S)
 BLOCK = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', re.S)
+NAME = r"<mi>[A-Za-z]{2,}</mi>"  # log, softmax, …
+THIN = '<mspace width="0.167em" />'
 
 
 def on_page_content(content: str, **_) -> str:
@@ -20,4 +22,7 @@ def on_page_content(content: str, **_) -> str:
 
 def mathml(latex: str, display: str) -> str:
     """<math> of one equation."""
-    return convert(html.unescape(latex).strip(), display=display).replace("<mi>&#x0007E;</mi>", "<mo>&#x223C;</mo>")
+    made = convert(html.unescape(latex).strip(), display=display).replace("<mi>&#x0007E;</mi>", "<mo>&#x223C;</mo>")
+    made = re.sub(r"<mo>([A-Za-z]{2,})</mo>", r"<mi>\1</mi>", made)  # a function is no sign between two operands
+    made = re.sub(rf"(</m(?:i|n|sub|sup|frac)>)(?={NAME})", rf"\1{THIN}", made)
+    return re.sub(rf"(?<!<msub>)(?<!<munder>)({NAME})(?=<m(?:i|n|sub|sup|frac|over)>)", rf"\1{THIN}", made)

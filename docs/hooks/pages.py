@@ -50,7 +50,8 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 def start_page() -> str:
     """README, its links as seen from docs/; its tables of measurements are on a page of their own."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8").replace("](docs/", "](")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = re.sub(r"\[docs/([\w-]+)\.md\]", r"[\1]", text).replace("](docs/", "](")
     return re.sub(
         r"^## Honest numbers\n.*?(?=^## )",
         "## Honest numbers\n\nEvery metric is printed beside its floor. Measured: [benchmarks](benchmarks.md).\n\n",
@@ -76,6 +77,11 @@ def on_page_markdown(markdown: str, *, page, **_) -> str:
         markdown,
         flags=re.M,
     )
+
+
+def on_page_content(content: str, *, page, **_) -> str:
+    """The tables of keys, which a narrow screen shows as lists."""
+    return f'<div class="recipe-keys">{content}</div>' if page.file.src_uri == "recipes.md" else content
 
 
 def recipes_page() -> str:

@@ -291,6 +291,8 @@ def demo(
 
 def main() -> None:
     """The entry point: a UserError becomes one red line and exit status 2."""
+    # OpenVINO would import its converter of other formats as well, with a telemetry client: three times the import.
+    sys.modules.setdefault("openvino.tools.ovc", None)
     try:
         app()
     except UserError as error:

@@ -56,6 +56,9 @@ TITLES = {
     "best_exact_thresh": "threshold of best exact",
     "best_f1": "best F1",
     "best_f1_thresh": "threshold of best F1",
+    "tok_per_second": "tokens per second",
+    "img_per_second": "images per second",
+    "mfu": "share of the peak FLOPs",
 }
 UNSHOWN = ("_floor", "_se", "total")  # what stands beside another number, or counts rows
 

@@ -83,7 +83,7 @@ def test_gif_frames(tmp_path):
 def test_mp4_frames(tmp_path, monkeypatch):
     frames = (np.full((1, 15, 21, 3), value, dtype=np.uint8) for value in (0, 100, 200))
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(UserError, match="pip install av"):
+    with pytest.raises(UserError, match="adverb\\[video\\]"):
         save_mp4(frames, tmp_path / "a.mp4")
     monkeypatch.undo()
     av = pytest.importorskip("av")

@@ -73,6 +73,7 @@ def test_equations_are_drawn_by_the_browser(site):
     for name in ("gans.html", "berts.html", "baselines.html"):
         page = (site / name).read_text(encoding="utf-8")
         assert page.count("<math") > 2 and "arithmatex" not in page, name
+        assert not re.search(r"<mo>[A-Za-z]{2}|</m(i|sub)><mi>log<|<mi>log</mi><mi>", page), name  # no "Elogp"
         shown = text_of(site / name)
         assert not re.search(r"\\(mathbb|log|operatorname|frac|left|hat)", shown), name
 
@@ -94,6 +95,7 @@ def test_readme_is_the_first_page_and_its_numbers_are_among_the_benchmarks(site)
     commands = set(re.findall(r"`(python benchmarks/[^`]+)`", numbers))
     assert commands and all(command in benchmarks for command in commands)
     assert "BERTs read, GANs make." in start and not any(command in start for command in commands)
+    assert not re.search(r"docs/[\w-]+\.md", start)
 
 
 def test_parameters_of_docstrings_are_a_list(site):

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from adverb import machine
+from adverb.bert.baselines import BaselineConfig, LeftToRight, save_baseline
 from adverb.bert.checkpoint import save_pretrained
 from adverb.bert.config import BertConfig
 from adverb.bert.heads import MODELS
@@ -108,6 +109,16 @@ def captioned(small, tmp_path_factory) -> Path:
     known = (Reader.load(small["vectors"]), texts, np.full(9, 1 / 9), np.arange(9) % 3)
     folder = tmp_path_factory.mktemp("captioned") / "drawer"
     TextGenerator(network.eval(), shape | {"label_names": []}, *known).save(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def writer(tokenizer, tmp_path_factory) -> Path:
+    """A model that writes texts."""
+    torch.manual_seed(1)
+    config = BaselineConfig("gpt", tokenizer.vocab_size, 16, 1, 2, 32, 12, initializer_range=0.5)
+    folder = tmp_path_factory.mktemp("writer") / "writes"
+    save_baseline(LeftToRight(config).eval(), tokenizer, folder)
     return folder
 
 

@@ -133,6 +133,23 @@ def test_captions_are_drawn(start, captioned):
         assert (found, said["error"]) == (status, sentence)
 
 
+def test_texts_are_written(start, writer):
+    server = start(writer)
+    (facts,) = server.ask("/models")[1]["models"]
+    assert facts["verb"] == "write"
+    asked = {"n": 5, "seed": 2, "temperature": 0.7}
+    expected = load(writer).generate(**asked)
+    assert len(set(expected)) > 1
+    assert server.ask("/write", asked)[1] == {"model": "writes", "texts": expected}
+    for path, body, status, sentence in (
+        ("/write", {"n": 257}, 422, "n: input should be less than or equal to 256"),
+        ("/write", {"temperature": 0}, 422, "temperature: input should be greater than or equal to 0.1"),
+        ("/fill-mask", {"texts": "[MASK]"}, 422, "the model 'writes' writes texts: ask /write"),
+    ):
+        found, said, _ = server.ask(path, body)
+        assert (found, said["error"]) == (status, sentence)
+
+
 def pixels(image: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(image))))
 

@@ -91,8 +91,8 @@ def run_folder(small, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def page(driver, start, small, captioned, run_folder):
-    page = Page(driver, start(*small.values(), captioned, run_folder).url)
+def page(driver, start, small, captioned, writer, run_folder):
+    page = Page(driver, start(*small.values(), captioned, writer, run_folder).url)
     page.size(1200, 900)
     return page
 
@@ -192,6 +192,14 @@ def test_drawing_what_is_asked_for_in_words(page, captioned):
     page.wait(lambda: page.texts(".title") == [page.texts("form .chip")[1]])
 
 
+def test_texts_are_written(page, writer):
+    page.open("writes")
+    page.wait(lambda: page.texts(".lines li") == load(writer).generate(10, seed=1))
+    page.driver.find_element(By.ID, "temperature").send_keys(Keys.HOME)
+    page.wait(lambda: page.texts(".lines li") == load(writer).generate(10, seed=1, temperature=0.3))
+    assert page.texts("output") == ["0.30"]
+
+
 def test_a_run_is_watched(page, run_folder):
     page.open("a-run/run")
     page.wait(lambda: len(page.all("figure polyline")) == 2)
@@ -207,9 +215,9 @@ def test_a_run_is_watched(page, run_folder):
 @pytest.mark.parametrize("dark", [False, True])
 def test_a_phone_shows_all_of_it(page, small, dark):
     page.size(360, 740, dark)
-    for name in (*small, "drawer", "a-run", "a-run/run"):
+    for name in (*small, "drawer", "writes", "a-run", "a-run/run"):
         page.open(name)
-        page.wait(lambda: page.all(".bars, .entity, .grid img, figure, .result p"))
+        page.wait(lambda: page.all(".bars, .entity, .grid img, .lines li, figure, .result p"))
         assert page.js("document.documentElement.scrollWidth") == 360, name
         assert min(page.js(FIELD_SIZES), default=16) >= 16  # a phone would zoom into a smaller one
     red, green, blue = page.js("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")

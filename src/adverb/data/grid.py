@@ -135,7 +135,7 @@ def save_mp4(
     try:
         import av
     except ImportError:
-        raise UserError(f"{path}: MP4 needs PyAV: pip install av (or write a .gif)") from None
+        raise UserError(f"{path}: MP4 needs PyAV: pip install 'adverb[video]' (or write a .gif)") from None
 
     def write(beside: Path) -> None:
         with av.open(beside, "w", format="mp4", options={"movflags": "faststart"}) as file:

@@ -157,6 +157,10 @@ def _routes(app: FastAPI) -> None:
     async def walk(request: Request, asked: bodies.Walk):
         return JSONResponse(await service(request).draw(asked))
 
+    @route("/write", bodies.Written, "New texts")
+    async def write(request: Request, asked: bodies.Write):
+        return JSONResponse(await service(request).write(asked))
+
 
 def _state(app: FastAPI, models: Models, meters: Meters, draining: Callable[[], bool]) -> None:
     """What is asked of the server itself, and of runs."""

@@ -98,6 +98,12 @@ class Walk(_Samples):
     frames: int = Field(16, ge=2, le=64)
 
 
+class Write(Asked):
+    n: int = Field(1, ge=1, le=TEXTS)
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, description="the same seed writes the same texts")
+    temperature: float = Field(1.0, ge=0.1, le=2, description="below 1: more typical, less varied")
+
+
 # -- answers
 
 
@@ -147,6 +153,11 @@ class Images(BaseModel):
     model: str
     images: list[str] = Field(description="PNG files in base64")
     labels: list[str] | None = Field(description="the class or the caption of each; null for a model without")
+
+
+class Written(BaseModel):
+    model: str
+    texts: list[str]
 
 
 class ModelFacts(BaseModel):

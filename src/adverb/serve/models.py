@@ -24,6 +24,7 @@ VERBS = {  # a reader's verb, or what else a model does -> its route, what it do
     "fill_mask": ("/fill-mask", "fills in masked words"),
     "embed": ("/embed", "embeds texts"),
     "generate": ("/generate", "draws images"),
+    "write": ("/write", "writes texts"),
 }
 
 
@@ -44,7 +45,9 @@ class Served:
     def verb(self) -> str | None:
         if self.model is None:
             return None
-        return self.model.verb if isinstance(self.model, Reader) else "generate"
+        if not isinstance(self.model, Reader):
+            return "generate"
+        return "write" if hasattr(self.model, "generate") else self.model.verb
 
     @property
     def reader(self) -> Any:
@@ -191,7 +194,7 @@ def _refuse_pickles(folder: Path) -> None:
 
 def _warm_up(model: Any) -> None:
     """Pay now what the first request would: measurements of the machine, copies of weights, first calls."""
-    if not isinstance(model, Reader):
+    if hasattr(model, "generate"):
         model.generate(1)
     elif model.verb == "answer":
         model.answer("a", "b")

@@ -13,7 +13,7 @@ from adverb.serve.batcher import Batcher, Work
 from adverb.serve.limits import MASKS, WORDS, Refused
 from adverb.serve.models import Models, Served
 from adverb.serve.occlusion import changes, without_each
-from adverb.serve.work import IMAGE_TOKENS, Drawing, Reading, Samples
+from adverb.serve.work import IMAGE_TOKENS, Draft, Drawing, Reading, Samples, Writing
 
 
 class Service:
@@ -100,6 +100,12 @@ class Service:
         samples = Samples(asked.n, asked.seed, asked.text or asked.label, asked.truncation, kind, walk)
         (found,) = await self._ask(Drawing(served), [samples], [IMAGE_TOKENS * images])
         return found if kind == "png" else {"model": served.name, "images": found[0], "labels": found[1]}
+
+    async def write(self, asked: bodies.Write) -> dict[str, Any]:
+        served = self.models.find(asked.model, "write")
+        draft, cost = Draft(asked.n, asked.seed, asked.temperature), asked.n * served.model.max_length
+        (texts,) = await self._ask(Writing(served), [draft], [cost])
+        return {"model": served.name, "texts": texts}
 
     # -- the queue
 

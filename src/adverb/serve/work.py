@@ -87,6 +87,30 @@ class Drawing:
         return [base64.b64encode(png(picture(image))).decode() for image in images], titles
 
 
+@dataclass(frozen=True)
+class Draft:
+    """Which texts: the arguments of `Writer.generate`."""
+
+    n: int
+    seed: int
+    temperature: float
+
+
+@dataclass(frozen=True)
+class Writing:
+    """Items: `Draft`; results: the texts of each."""
+
+    served: Served
+
+    @property
+    def model(self) -> str:
+        return self.served.name
+
+    def run(self, items: Sequence[Draft]) -> Sequence[list[str]]:
+        write = self.served.model.generate
+        return [write(item.n, seed=item.seed, temperature=item.temperature) for item in items]
+
+
 def picture(image: np.ndarray) -> Image.Image:
     """uint8 [H, W, C] as it is, transparent where it has a fourth channel."""
     return Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)

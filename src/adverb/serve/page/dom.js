@@ -21,9 +21,10 @@ export const percent = (p) => `${(100 * p).toFixed(p < 0.0995 ? 1 : 0)}%`;
 /** Three significant digits, without exponents where they only confuse. */
 export function short(value) {
   const size = Math.abs(value);
-  if (size >= 1e5 || (size > 0 && size < 1e-4)) return value.toExponential(1);
-  if (size >= 1000) return Math.round(value).toLocaleString("en");
-  return String(Number(value.toPrecision(size < 0.01 ? 2 : 3)));
+  const written = size >= 1e5 || (size > 0 && size < 1e-4) ? size.toExponential(1)
+    : size >= 1000 ? Math.round(size).toLocaleString("en")
+    : String(Number(size.toPrecision(size < 0.01 ? 2 : 3)));
+  return value < 0 ? `−${written}` : written;
 }
 
 export function duration(seconds) {
@@ -44,6 +45,26 @@ export function bars(rows, label) {
       h("span", {class: "name"}, row.name),
       h("span", {class: "bar"}, h("i", {"--share": Math.max(0, Math.min(1, row.share))})),
       h("span", {class: "value"}, row.value ?? percent(row.share))))));
+}
+
+/** A field of a form below its name. */
+export const field = (id, label, input) => h("div", {}, h("label", {for: id}, label), input);
+
+/** A field for the number that samples come from, with a button for another: [input, element]. changed, drawn: called
+    while one types, and for the new one. */
+export function seedField(changed, drawn) {
+  const seed = h("input", {id: "seed", type: "number", min: 0, max: Number.MAX_SAFE_INTEGER, value: 1, oninput: changed});
+  const another = h("button", {type: "button", onclick: () => { seed.value = Math.floor(Math.random() * 1e6); drawn(); }}, "New");
+  return [seed, field("seed", "Seed", h("div", {class: "with"}, seed, another))];
+}
+
+/** A slider below its name and its value: [input, element]. */
+export function rangeField(id, label, title, {min, max}, changed) {
+  const told = () => { shown.textContent = Number(input.value).toFixed(2); };
+  const input = h("input", {id, type: "range", min, max, step: 0.05, value: 1, oninput: () => { told(); changed(); }});
+  const shown = h("output", {for: id, class: "dim"});
+  told();
+  return [input, h("div", {title}, h("label", {for: id, class: "spread"}, label, shown), input)];
 }
 
 /** The same function, called once after `wait` milliseconds without another call, unless cancelled before. */

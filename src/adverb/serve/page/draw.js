@@ -1,24 +1,22 @@
 // The panel of a generator: samples, and the way between two of them.
 
 import {ask, curl} from "./api.js";
-import {debounced, h} from "./dom.js";
+import {debounced, field, h, rangeField, seedField} from "./dom.js";
 
 const FRAMES = 24;
-const LARGE = 64; // pixels from which on an image is smoothed
+const SHARP = [17, 63]; // pixels a side of images whose pixels are shown: fewer say more when they are smoothed, and many look better
 
 export function drawPanel(model) {
   let ends = [0, 1], images = [], frames = [], labels = null, onTheWay = null, drawing, walking, playing;
-  const field = (name, label, input) => h("div", {}, h("label", {for: name}, label), input);
   const again = debounced(draw, 200);
 
-  const seed = h("input", {id: "seed", type: "number", min: 0, max: Number.MAX_SAFE_INTEGER, value: 1, oninput: again});
+  const [seed, seedPlace] = seedField(again, draw);
   const count = h("select", {id: "count", onchange: draw}, [4, 9, 16, 36, 64].map((n) => h("option", {selected: n === 16}, n)));
   const label = h("select", {id: "label", onchange: draw}, h("option", {value: ""}, "any"), model.labels.map((name) => h("option", {value: name}, name)));
   const text = h("input", {id: "text", list: "captions", maxlength: 1000, autocomplete: "off", placeholder: "empty: captions it was trained on", oninput: again});
   const captions = h("datalist", {id: "captions"}, model.captions.map((value) => h("option", {value})));
   const chips = model.captions.filter((_, i) => i % 6 === 0).map((value) => h("button", {class: "chip", type: "button", onclick: () => { text.value = value; draw(); }}, value));
-  const truncation = h("input", {id: "truncation", type: "range", min: 0.2, max: 1, step: 0.05, value: 1, oninput: () => { told(); again(); }});
-  const shown = h("output", {for: "truncation", class: "dim"});
+  const [truncation, truncationPlace] = rangeField("truncation", "Truncation", "Below 1: more typical, less varied", {min: 0.2, max: 1}, again);
   const grid = h("div", {class: "grid", role: "group", "aria-label": "Samples; arrow keys move, Enter chooses", onkeydown: move});
   const error = h("p", {class: "error", hidden: true});
   const stage = h("div", {class: "stage"});
@@ -28,7 +26,6 @@ export function drawPanel(model) {
   const shell = h("pre", {});
 
   const samples = () => ({model: model.name, n: Number(count.value), seed: Number(seed.value || 0), ...(label.value && {label: label.value}), ...(text.value.trim() && {text: text.value.trim()}), truncation: Number(truncation.value)});
-  const told = () => { shown.textContent = Number(truncation.value).toFixed(2); };
 
   async function draw() {
     drawing?.abort();
@@ -53,7 +50,7 @@ export function drawPanel(model) {
     }, picture(image, (width, height) => {
       for (const element of [grid, stage]) {
         element.style.setProperty("--ratio", width / height);
-        element.classList.toggle("smooth", Math.max(width, height) >= LARGE);
+        element.classList.toggle("smooth", Math.max(width, height) < SHARP[0] || Math.max(width, height) > SHARP[1]);
       }
     }))));
     mark();
@@ -133,17 +130,16 @@ export function drawPanel(model) {
     URL.revokeObjectURL(link.href);
   }
 
-  told();
   draw();
   return [
     h("form", {onsubmit: (event) => { event.preventDefault(); draw(); }},
       model.captions.length ? h("div", {}, h("label", {for: "text"}, "What to draw"), text, captions) : null,
       model.captions.length ? h("div", {class: "row"}, chips) : null,
       h("div", {class: "fields"},
-        field("seed", "Seed", h("div", {class: "with"}, seed, h("button", {type: "button", onclick: () => { seed.value = Math.floor(Math.random() * 1e6); draw(); }}, "New"))),
+        seedPlace,
         field("count", "How many", count),
         model.labels.length ? field("label", "Of which class", label) : null,
-        h("div", {title: "Below 1: more typical, less varied"}, h("label", {for: "truncation", class: "spread"}, "Truncation", shown), truncation))),
+        truncationPlace)),
     error,
     h("div", {class: "drawing"}, grid,
       h("section", {class: "card", "aria-label": "A walk"}, stage, title,

@@ -5,6 +5,7 @@ import {h} from "./dom.js";
 import {drawPanel} from "./draw.js";
 import {answersPanel, classesPanel, entitiesPanel, fillPanel, likenessPanel} from "./read.js";
 import {runPanel} from "./run.js";
+import {writePanel} from "./write.js";
 
 const PANELS = {
   fill_mask: [fillPanel, "fills in words", "What stands where a word is missing?"],
@@ -13,6 +14,7 @@ const PANELS = {
   answer: [answersPanel, "answers questions", "Where in a document is the answer?"],
   embed: [likenessPanel, "compares texts", "Which texts mean the same?"],
   generate: [drawPanel, "draws", "What has it learnt to draw?"],
+  write: [writePanel, "writes", "What has it learnt to write?"],
 };
 const AGAIN = 4000; // milliseconds until a run without a model is asked for one again
 

@@ -6,6 +6,10 @@ import {panel} from "./panel.js";
 
 const present = (text) => text.trim() !== "";
 
+const PRAISE = /^(pos|good|[1-5]( stars?)?$)/i; // labels of opinions
+const OPINIONS = ["The plot is thin, but the acting is wonderful.", "I was bored from the first minute to the last."];
+const QUESTIONS = ["What is the highest mountain in Africa?", "Who wrote the first novel, and when?"];
+
 export function fillPanel(model) {
   const mask = model.mask;
   let inputs, again;
@@ -35,11 +39,13 @@ export function fillPanel(model) {
 
 export function classesPanel(model) {
   const why = h("div", {class: "why"});
-  const fields = [{name: "text", label: model.pairs ? "The first text" : "A text", value: "A warm, funny and surprisingly moving film."}];
+  const opinions = model.pairs || model.regression || model.labels.some((label) => PRAISE.test(label));
+  const [first, ...others] = opinions ? [...OPINIONS, ...QUESTIONS.slice(0, 1)] : [...QUESTIONS, ...OPINIONS.slice(0, 1)];
+  const fields = [{name: "text", label: model.pairs ? "The first text" : "A text", value: first}];
   if (model.pairs) fields.push({name: "pair", label: "The second text", value: "It made me laugh and cry."});
   return panel({
     fields,
-    examples: model.pairs ? [] : ["I was bored from the first minute to the last.", "What is the highest mountain in Africa?"].map((text) => ({text})),
+    examples: model.pairs ? [] : others.map((text) => ({text})),
     request: ({text, pair}) => present(text) && (!model.pairs || present(pair))
       ? {path: "/classify", body: {model: model.name, texts: [text], ...(model.pairs && {pairs: [pair]}), truncate: true}} : null,
     show: ({answers: [answer]}, {text, pair}, signal) => {

@@ -5,7 +5,7 @@ import {duration, h, short} from "./dom.js";
 
 const EVERY = 3000; // milliseconds
 const STILL = 120; // seconds without a line after which training has most likely stopped
-const WIDTH = 260, HEIGHT = 100, MARGIN = 40; // of a curve, and of the numbers to its left
+const WIDTH = 260, HEIGHT = 100, MARGIN = 48; // of a curve, and of the numbers to its left
 
 export function runPanel(model) {
   const facts = h("p", {class: "facts"});
@@ -41,7 +41,7 @@ export function runPanel(model) {
       h("b", {}, state),
       h("span", {}, h("span", {class: "dim"}, "step "), run.step.toLocaleString("en")),
       h("span", {}, h("span", {class: "dim"}, "for "), duration(run.seconds)),
-      h("span", {}, `${Math.floor(100 * run.progress)}%`),
+      run.progress < 1 && h("span", {}, `${Math.floor(100 * run.progress)}%`),
     ].filter(Boolean));
     progress.value = run.progress;
     sheet(run);
@@ -71,7 +71,7 @@ function sampleSheet(model, place) {
   }
 
   return (run) => {
-    if (run.text) place.replaceChildren(h("h3", {}, "Newest samples"), h("pre", {}, run.text));
+    if (run.text) place.replaceChildren(h("h3", {}, "Newest samples"), h("pre", {class: "sample", tabindex: 0, "aria-label": "Newest samples"}, run.text));
     if (!run.samples.length || run.samples.length === steps.length) return;
     steps = run.samples;
     slider.max = steps.length - 1;
