@@ -68,6 +68,13 @@ def test_what_is_benchmarked_is_what_is_shipped():
     assert {name.split("-quarter")[0] for name in PUBLISHED} <= SETS.keys()
 
 
+@pytest.mark.parametrize("name", SETS)
+def test_a_budget_that_is_asked_for_stands_instead_of_the_sets_own(name):
+    own, steps, minutes = (recipe_of(name, "rpgan", 0, **b).train for b in ({}, {"steps": 7}, {"minutes": 2}))
+    assert (own.steps is None) != (own.minutes is None)
+    assert (steps.steps, minutes.steps, minutes.minutes) == (7, None, 2)
+
+
 def test_two_modes_are_learned_in_seconds():
     """The objective, the losses and the perceptrons find two separate modes, and share the samples between them."""
     mixture = Mixture("two", np.array([[-1.0, 0.0], [1.0, 0.0]]), 0.1)

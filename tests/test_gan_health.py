@@ -152,6 +152,18 @@ def test_a_run_that_heals_is_killed_and_ends_where_it_would_have(often, tmp_path
         assert repr(rows[0]) == repr(rows[1])  # in which NaN equals itself
 
 
+@pytest.mark.parametrize(("lr", "expected"), [([0.5, 0.05], "diverging"), ([5e-3, 5e-4], "healthy")])
+def test_a_learning_rate_a_hundred_times_too_high_diverges(monkeypatch, lr, expected):
+    monkeypatch.setattr(gan_module, "EVERY", 20)
+    objective = gan(**{"optim.lr": lr})
+    engine, words = Engine(objective, None, CPU), []
+    for step in range(100):
+        engine.one_step(step / 100)
+        if look := objective.look(step / 100, engine.step, False):
+            words.append(look.word)
+    assert words[:2] == ["healthy"] * 2 and words[-1] == expected, words
+
+
 def test_healing_starts_from_weights_that_were_well(often, tmp_path):
     engine = trained(tmp_path / "run", **{"health.mode": "heal"})
     assert (engine.run.path / "checkpoints" / "sound.pt").is_file()

@@ -65,6 +65,14 @@ class Context:
         torch._dynamo.config.suppress_errors = True  # what fails to compile runs uncompiled
         module.compile()
 
+    def seed(self, seed: int) -> None:
+        """Of what torch draws next, here and on the device."""
+        if self.device.type == "cpu":
+            # torch.manual_seed notes a traceback for accelerators, present or not: a tenth of a small network's step
+            torch.default_generator.manual_seed(seed)
+        else:
+            torch.manual_seed(seed)
+
     def average_gradients(self, parameters: list[nn.Parameter]) -> None:
         """Replace every worker's gradients by their mean: one flat all-reduce, safe with double backward."""
         if self.world == 1:

@@ -134,7 +134,7 @@ class Engine:
             start = (self.context.rank * accumulate + micro) * self.rows
             key = (self.seed, self.step, phase.name, repeat)
             draw = Draw(key, self.batch_size, start, start + self.rows, self.context.device)
-            torch.manual_seed(hash((*key[:2], index, start)))  # for dropout: different for every row block
+            self.context.seed(hash((*key[:2], index, start)))  # for dropout: different for every row block
             batch = self._batch(index, micro)
             with self.context.autocast():
                 loss, metrics = phase.loss(batch, draw)
