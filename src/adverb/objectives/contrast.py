@@ -9,6 +9,7 @@ ordinary classifier, starts from the teacher's encoder and learns from the label
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ TEACHER_STEPS = 100
 TEACHER_ROWS = 64  # of a batch; each row meets all the others
 TEMPERATURE = 0.1
 LEAST_SHARE = 0.25  # of a batch that has true labels
+PASSES, ENOUGH = 2, 500  # a student that hears less of its teacher knows less: passes over the texts, or steps
 
 
 class Contrast(FromFew):
@@ -48,6 +50,10 @@ class Contrast(FromFew):
         """A quarter at least; more where more than a quarter of all texts have a label."""
         share = max(LEAST_SHARE, len(self.few.train) / (len(self.few.train) + len(self.few.unlabelled)))
         return min(max(1, round(share * batch_size)), batch_size - 1)
+
+    def least_steps(self) -> int:
+        others = self.recipe.train.batch_size - self.own
+        return max(super().least_steps(), min(ENOUGH, math.ceil(PASSES * len(self.few.unlabelled) / others)))
 
     # -- the teacher
 
