@@ -42,7 +42,7 @@ def test_findings_in_a_row_are_one_and_a_remedy_starts_anew():
 def test_a_healthy_run_says_so_and_marks_nothing():
     section = health_section([look(step) for step in range(100, 600, 100)] + [{"step": 600, "d_loss": 1.0}])
     assert "Healthy at all 5 looks." in section and "<table" not in section
-    assert "variety, 1 as the data · 0.75, alarm &lt; 0.3" in section
+    assert "variety, 1 as the data · 0.75, alarm &lt; 0.2" in section
     assert "class=span" not in section and "class=moment" not in section
 
 

@@ -43,6 +43,11 @@ def test_a_finding_counts_from_the_third_look_in_a_row():
     assert IN_A_ROW == 3
 
 
+def test_samples_nearer_to_each_other_than_the_data_are_no_collapse_by_themselves():
+    assert set(judged(5, variety=0.266, coverage=0.633)) == {"healthy"}  # captions' images in a good run
+    assert judged(5, variety=0.15)[-1] == "collapsing"
+
+
 def test_all_is_well_only_without_the_first_signs():
     health = Health()
     health.judge(dict(FINE))
