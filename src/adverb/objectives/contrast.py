@@ -51,9 +51,9 @@ class Contrast(FromFew):
         share = max(LEAST_SHARE, len(self.few.train) / (len(self.few.train) + len(self.few.unlabelled)))
         return min(max(1, round(share * batch_size)), batch_size - 1)
 
-    def least_steps(self) -> int:
-        others = self.recipe.train.batch_size - self.own
-        return max(super().least_steps(), min(ENOUGH, math.ceil(PASSES * len(self.few.unlabelled) / others)))
+    def least_steps(self, batch_size: int) -> int:
+        others = batch_size - self.own
+        return max(super().least_steps(batch_size), min(ENOUGH, math.ceil(PASSES * len(self.few.unlabelled) / others)))
 
     # -- the teacher
 

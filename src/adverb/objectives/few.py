@@ -85,7 +85,10 @@ class FromFew(Classify):
         train.batch_size = train.batch_size or 32
         self.own = self.own_rows(train.batch_size)
         if train.epochs is not None and train.steps is None:
-            train.steps, train.epochs = max(self.least_steps(), math.ceil(train.epochs * rows / self.own)), None
+            train.steps, train.epochs = (
+                max(self.least_steps(train.batch_size), math.ceil(train.epochs * rows / self.own)),
+                None,
+            )
         super().__init__(recipe, context, console)
         self.folded = self.few.valid is None
         if self.folded:
@@ -96,7 +99,7 @@ class FromFew(Classify):
         """How many labelled rows a batch has."""
         return batch_size
 
-    def least_steps(self) -> int:
+    def least_steps(self, batch_size: int) -> int:
         """How many steps are made at least, where the recipe counts in epochs."""
         return STEPS
 
