@@ -21,7 +21,7 @@ from adverb.context import Context
 from adverb.data.parts import folds_of
 from adverb.engine import Engine
 from adverb.errors import UserError
-from adverb.objectives import build, few_choice
+from adverb.objectives import build, contrast, few_choice
 from adverb.objectives.contrast import class_contrast, soft_loss
 from adverb.objectives.ganbert import discriminator_losses, generator_losses
 from adverb.pipelines import load
@@ -162,6 +162,20 @@ def test_each_way_learns_and_opens_in_transformers(data, bert, tmp_path, method)
         said = theirs.eval()(**tokens).logits
         own = load_pretrained(run.best).model(tokens["input_ids"], tokens["attention_mask"])
     torch.testing.assert_close(own, said, atol=1e-5, rtol=1e-5)
+
+
+LESSONS = [("plain", 20, 200), ("contrast", 2, 200), ("contrast", 20, 250), ("contrast", 40, 300)]
+
+
+@pytest.mark.parametrize(("method", "passes", "steps"), LESSONS)
+def test_a_student_hears_its_teacher_for_as_long_as_it_takes(data, bert, monkeypatch, method, passes, steps):
+    """Five epochs of 24 labels are few, so 200 steps are made; a student reads 24 of 300 texts in each."""
+    monkeypatch.setattr(contrast, "PASSES", passes)
+    monkeypatch.setattr(contrast, "ENOUGH", 300)
+    spec = spec_of(data, bert, **{"few.method": method, "train.batch_size": 32, "train.epochs": 5})
+    objective = build(spec, CPU, Console(quiet=True))
+    assert len(objective.few.unlabelled) == 300
+    assert objective.recipe.train.steps == steps
 
 
 def test_gan_bert_plays_the_game(data, bert):

@@ -85,10 +85,8 @@ class FromFew(Classify):
         train.batch_size = train.batch_size or 32
         self.own = self.own_rows(train.batch_size)
         if train.epochs is not None and train.steps is None:
-            train.steps, train.epochs = (
-                max(self.least_steps(train.batch_size), math.ceil(train.epochs * rows / self.own)),
-                None,
-            )
+            by_epochs = math.ceil(train.epochs * rows / self.own)
+            train.steps, train.epochs = max(self.least_steps(train.batch_size), by_epochs), None
         super().__init__(recipe, context, console)
         self.folded = self.few.valid is None
         if self.folded:
