@@ -114,7 +114,7 @@ class Health:
         self.__init__()
 
     def state(self) -> dict[str, Any]:
-        return vars(self) | {"in_a_row": dict(self.in_a_row), "coverages": list(self.coverages)}
+        return dict(vars(self))  # what is in it is replaced, never changed
 
     def load_state(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

@@ -43,11 +43,7 @@ class Served:
 
     @property
     def verb(self) -> str | None:
-        if self.model is None:
-            return None
-        if not isinstance(self.model, Reader):
-            return "generate"
-        return "write" if hasattr(self.model, "generate") else self.model.verb
+        return None if self.model is None else _verb(self.model)
 
     @property
     def reader(self) -> Any:
@@ -192,13 +188,21 @@ def _refuse_pickles(folder: Path) -> None:
         )
 
 
+def _verb(model: Any) -> str:
+    """Of VERBS. A reader that generates writes; its class is not imported to be asked for, as it needs torch."""
+    if not isinstance(model, Reader):
+        return "generate"
+    return "write" if hasattr(model, "generate") else model.verb
+
+
 def _warm_up(model: Any) -> None:
     """Pay now what the first request would: measurements of the machine, copies of weights, first calls."""
-    if hasattr(model, "generate"):
+    verb = _verb(model)
+    if verb in ("generate", "write"):
         model.generate(1)
-    elif model.verb == "answer":
+    elif verb == "answer":
         model.answer("a", "b")
-    elif model.verb == "fill_mask":
+    elif verb == "fill_mask":
         model.fill_mask(model.tokenizer.mask_token)
     else:
-        getattr(model, model.verb)("a")
+        getattr(model, verb)("a")

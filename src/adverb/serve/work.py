@@ -21,16 +21,22 @@ IMAGE_TOKENS = 16  # what an image costs, in tokens of a reader
 
 
 @dataclass(frozen=True)
-class Reading:
-    """Rows to answers, as `adverb predict` gives them. Items: `pipelines.stream.Row`; results: dicts."""
+class OfModel:
+    """What all work has: whose it is."""
 
     served: Served
-    top_k: int = 5
-    candidates: tuple[str, ...] | None = None
 
     @property
     def model(self) -> str:
         return self.served.name
+
+
+@dataclass(frozen=True)
+class Reading(OfModel):
+    """Rows to answers, as `adverb predict` gives them. Items: `pipelines.stream.Row`; results: dicts."""
+
+    top_k: int = 5
+    candidates: tuple[str, ...] | None = None
 
     def run(self, items: Sequence[Any]) -> Sequence[Any]:
         from adverb.pipelines.predict import answers
@@ -55,14 +61,8 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class Drawing:
+class Drawing(OfModel):
     """Items: `Samples`; results: a PNG file, or (PNG files in base64, what each is to show)."""
-
-    served: Served
-
-    @property
-    def model(self) -> str:
-        return self.served.name
 
     def run(self, items: Sequence[Samples]) -> Sequence[Any]:
         return [self._draw(item) for item in items]
@@ -97,14 +97,8 @@ class Draft:
 
 
 @dataclass(frozen=True)
-class Writing:
+class Writing(OfModel):
     """Items: `Draft`; results: the texts of each."""
-
-    served: Served
-
-    @property
-    def model(self) -> str:
-        return self.served.name
 
     def run(self, items: Sequence[Draft]) -> Sequence[list[str]]:
         write = self.served.model.generate
