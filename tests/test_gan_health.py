@@ -9,9 +9,11 @@ import torch
 from rich.console import Console
 
 from adverb import recipe
+from adverb.bench.stacked import StackedGan, stack
 from adverb.context import Context
 from adverb.engine import Engine
 from adverb.gan.augment import NUMBERS, STEP, augment
+from adverb.gan.networks import build
 from adverb.objectives import gan as gan_module
 from adverb.objectives.base import Draw
 from adverb.objectives.gan import Gan
@@ -162,6 +164,60 @@ def test_a_learning_rate_a_hundred_times_too_high_diverges(monkeypatch, lr, expe
         if look := objective.look(step / 100, engine.step, False):
             words.append(look.word)
     assert words[:2] == ["healthy"] * 2 and words[-1] == expected, words
+
+
+class NormalisedJudge(Gan):
+    """Batch normalisation in the discriminator, with an eps that swallows the variance, or not."""
+
+    eps = 0.8
+
+    def make_networks(self):
+        config = {k: v for k, v in self.network_config().items() if k != "label_names"}
+        generator, discriminator = build(**config, discriminator_norm="batch")
+        for module in discriminator.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.eps = self.eps
+        return {"generator": generator, "discriminator": discriminator}
+
+
+@pytest.mark.parametrize(("eps", "vanishes"), [(0.8, True), (1e-5, False)])
+def test_batch_normalisation_with_an_eps_of_0_8_makes_the_generators_gradient_vanish(monkeypatch, eps, vanishes):
+    monkeypatch.setattr(gan_module, "EVERY", 20)
+    monkeypatch.setattr(NormalisedJudge, "eps", eps)
+    narrow = {"data.size": 32, "model.conditional": False, "model.widths": [8, 8, 8], "optim.lr": 2e-5}
+    objective = gan("dcgan", NormalisedJudge, **narrow)
+    engine, looks = Engine(objective, None, CPU), []
+    while engine.step < 60:
+        engine.one_step(engine.step / 60)
+        if look := objective.look(engine.step / 60, engine.step, False):
+            looks.append(look)
+    assert (looks[-1].word == "vanishing") is vanishes
+    assert (looks[-1].row["gradient"] < 0.01) is vanishes
+
+
+class Stacked(StackedGan):
+    """A thousand kinds of stacked digits, and a discriminator a quarter as wide."""
+
+    def __init__(self, spec, context, console):
+        super().__init__(spec, context, console, "digits", shrink=4)
+
+    def read(self):
+        return stack(self.digits, 1000)
+
+
+@pytest.mark.parametrize(("rates", "collapses"), [
+    ({"optim.lr": 5e-3, "optim.discriminator_lr_ratio": 0.02}, True),  # the generator runs to what is liked best
+    ({}, False),
+])  # fmt: skip
+def test_a_generator_that_runs_ahead_of_a_quarter_size_discriminator_collapses(rates, collapses):
+    objective = gan("mlp-gan", Stacked, **{"train.batch_size": 32, "train.steps": 600}, **rates)
+    engine, words = Engine(objective, None, CPU), []
+    while engine.step < 600 and "collapsing" not in words:
+        engine.one_step(engine.step / 600)
+        if look := objective.look(engine.step / 600, engine.step, False):
+            words.append(look.word)
+    assert (words[-1] == "collapsing") is collapses, words
+    assert collapses or set(words) == {"healthy"}
 
 
 def test_healing_starts_from_weights_that_were_well(often, tmp_path):

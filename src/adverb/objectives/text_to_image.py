@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from adverb.data.captions import UNCAPTIONED, captions_of
 from adverb.data.image_set import ImageSet
 from adverb.data.order import indices_of_batch
-from adverb.gan.networks.common import CaptionMap
+from adverb.gan.networks.common import CaptionMap, spread
 from adverb.gan.probe import set_aside
 from adverb.metrics.matching import match_metrics
 from adverb.objectives.base import Draw
@@ -30,6 +30,9 @@ from adverb.pipelines.text_generator import TextGenerator
 from adverb.schema.gan import TextToImageRecipe
 
 ROWS, COLUMNS = 8, 8  # of the sample grid: captions, images of each
+# Length of the noise on a caption's features over their own: 1 hides no caption, as noise of 384 dimensions hardly lies
+# along the line from one to another, and a classifier of known wordings then names all unseen ones (docs)
+NOISE = 1.0
 
 
 class TextToImage(Gan):
@@ -45,6 +48,7 @@ class TextToImage(Gan):
         self.captions = captions_of(images, spec.held_out, spec.path, self.recipe.seed)
         self.reader = Reader.load(self.recipe.model.reader).to(self.context.device)
         self.features = torch.from_numpy(self.reader.embed(self.captions.texts))  # [T, E]
+        self.noise = NOISE * spread(self.features) * self.features.shape[1] ** -0.5  # its standard deviation
         self.features_of = dict(zip(self.captions.texts, self.features.numpy(), strict=True))
         return images
 
@@ -62,12 +66,18 @@ class TextToImage(Gan):
     # -- a training step
 
     def batch(self, index: int, start: int, stop: int) -> Batch:
-        """Images uint8 [N, H, W, C], and of each the features of its caption and of a wrong one, float32 [N, 2, E]."""
+        """Images uint8 [N, H, W, C], and of each the features of its caption and of a wrong one, float32 [N, 2, E].
+
+        Noise is added to the features, so that the networks know what lies around a caption and not only the caption.
+        """
         seed = self.recipe.seed
         rows = indices_of_batch(len(self.data), self.recipe.train.batch_size, seed, index)
         random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, index])))
-        pairs = np.stack(self.captions.draw(self.groups[rows], self.groups, random), axis=1)[start:stop]
-        return torch.from_numpy(self.data.batch(rows[start:stop])), self.features[pairs]
+        pairs = np.stack(self.captions.draw(self.groups[rows], self.groups, random), axis=1)  # [B, 2]
+        features = self.features[pairs]
+        noise = torch.from_numpy(random.standard_normal(features.shape, dtype=np.float32))
+        features = features + self.noise * noise
+        return torch.from_numpy(self.data.batch(rows[start:stop])), features[start:stop]
 
     def label_of(self, data: ImageSet, rows: np.ndarray) -> Tensor:
         """The features of a caption of each image, always the same one, float32 [n, E]."""

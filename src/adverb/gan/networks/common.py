@@ -51,6 +51,11 @@ def _check_label(label: Tensor | None, classes: int, caption_size: int) -> None:
         raise UserError(f"This network is {asked}.")
 
 
+def spread(features: Tensor) -> Tensor:
+    """Root mean square distance of vectors, [T, E], from their mean: a number above 0."""
+    return (features - features.mean(0)).square().sum(1).mean().sqrt().clamp(min=1e-6)
+
+
 class CaptionMap(nn.Module):
     """From the features of captions to what a label's embedding is elsewhere: float32 [..., E] -> [..., out_features].
 
@@ -76,7 +81,7 @@ class CaptionMap(nn.Module):
     def fit(self, features: Tensor) -> None:
         """Take centre and length from the captions of a data set, float32 [T, E]; saved with the weights."""
         self.centre.copy_(features.mean(0))
-        self.length.copy_((features - self.centre).square().sum(1).mean().sqrt().clamp(min=1e-6))
+        self.length.copy_(spread(features))
 
     def forward(self, features: Tensor) -> Tensor:
         x = leaky_relu(self.expand((features - self.centre) / self.length), SLOPE)  # [..., H]
