@@ -1,10 +1,11 @@
 """Does health see what goes wrong, and keep quiet where nothing does? Failures planted in GANs, and the default recipe.
 
-    python benchmarks/gan_health.py [planted] [default] [cost] [--data ../shared/data] [--steps 1200]
+    python benchmarks/gan_health.py [planted] [healed] [default] [cost] [--data ../shared/data] [--steps 1200]
         [--only WORD] [--out FILE.jsonl]
 
 Every line of the table is a training from scratch. A planted failure is trained until something is found, which must
 be one of the words that describe it; the default recipe is trained to its end and must be healthy from first to last.
+`healed` trains the planted failures to their end, watched and healed: the word and the coverage of the last looks.
 `cost` takes looks and steps in turn, in one process, in CPU time, which other processes on the machine disturb less:
 the share of a look in the time from one to the next.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,6 +26,7 @@ import torch
 from rich.console import Console
 
 from adverb import recipe as recipes
+from adverb import training
 from adverb.bench.stacked import StackedGan, stack
 from adverb.context import Context
 from adverb.data.image_set import ImageSet
@@ -32,6 +35,7 @@ from adverb.gan.health import EVERY
 from adverb.gan.networks import build
 from adverb.objectives.base import Look
 from adverb.objectives.gan import Gan
+from adverb.run import Run
 
 CPU = Context(torch.device("cpu"))
 STACKED = 4000  # images of stacked digits
@@ -101,8 +105,8 @@ DEFAULT = {
 }
 
 
-def make(case: Case, data: Path, steps: int) -> Gan:
-    overrides = {"train.steps": steps, **case.overrides}
+def make(case: Case, data: Path, steps: int, **more: Any) -> Gan:
+    overrides = {"train.steps": steps, **case.overrides, **more}
     if "data.path" in overrides:
         overrides["data.path"] = str(data / overrides["data.path"])
     return case.kind(recipes.load(case.recipe, overrides), CPU, Console(quiet=True))
@@ -144,6 +148,22 @@ def table(cases: dict[str, Case], data: Path, steps: int, only: str, out: Path |
                     file.write(json.dumps({"training": name, "step": step, **look.row}) + "\n")
 
 
+def healed(data: Path, steps: int, only: str) -> None:
+    print(f"{'training':50s} {'mode':6s} {'coverage':8s}   looks; what was done")
+    for name, case in PLANTED.items():
+        for mode in ("watch", "heal") if only in name else ():
+            more = {"health.mode": mode, "train.evaluations": 1, "evaluate.features": "random"}
+            objective = make(case, data, steps, **more)
+            with tempfile.TemporaryDirectory() as folder:
+                out = Path(folder) / "run"
+                training.carry_out(objective, CPU, None, out=out, resume=False, console=objective.console)
+                looks = [row for row in Run(out).metrics() if "health/word" in row]
+            coverage = statistics.fmean(row.get("health/coverage", 0.0) for row in looks[-3:])
+            done = "; ".join(f"step {row['step']:,}: {row['health/remedy']}" for row in looks if "health/remedy" in row)
+            words = in_short([row["health/word"] for row in looks])
+            print(f"{name:50s} {mode:6s} {coverage:8.2f}   {words}; {done or '-'}", flush=True)
+
+
 def cost(data: Path, rounds: int = 5, steps: int = 20) -> None:
     print(f"{'recipe and data':30s} {'step':>10s} {'look':>10s}   share of the time, {rounds} rounds")
     for name, case in {
@@ -174,7 +194,7 @@ def cost(data: Path, rounds: int = 5, steps: int = 20) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", default=["planted", "default", "cost"])
+    parser.add_argument("parts", nargs="*", default=["planted", "healed", "default", "cost"])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--only", default="", help="the trainings whose name has this word in it")
@@ -183,6 +203,8 @@ def main() -> None:
     for part in options.parts:
         if part == "cost":
             cost(options.data)
+        elif part == "healed":
+            healed(options.data, options.steps, options.only)
         else:
             cases = {"planted": PLANTED, "default": DEFAULT}[part]
             table(cases, options.data, options.steps, options.only, options.out)

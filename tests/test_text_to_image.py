@@ -14,11 +14,13 @@ from torch.nn.functional import softplus
 from adverb import recipe
 from adverb.context import Context
 from adverb.data.grid import GAP
+from adverb.data.order import indices_of_batch
 from adverb.engine import Engine
 from adverb.errors import UserError
 from adverb.gan.networks import build
+from adverb.gan.networks.common import spread
 from adverb.objectives.base import Draw
-from adverb.objectives.text_to_image import TextToImage
+from adverb.objectives.text_to_image import NOISE, TextToImage
 from adverb.pipelines import load
 from adverb.pipelines.text_generator import TextGenerator
 
@@ -103,6 +105,18 @@ def test_micro_batches_are_pieces_of_the_batch(minilm):
     assert torch.equal(part[0], images[4:10]) and torch.equal(part[1], captions[4:10])
     assert not torch.equal(one.batch(6, 0, 16)[1], captions)
     assert (captions[:, 0] != captions[:, 1]).any(1).all()
+
+
+def test_captions_are_blurred_by_as_much_as_they_differ_and_are_still_told_apart(minilm):
+    one = objective()
+    captions = one.batch(0, 0, 16)[1]
+    known = [torch.cdist(captions[:, k], one.features) for k in (0, 1)]
+    for distances in known:
+        length = distances.min(1).values / spread(one.features)
+        assert length.mean() == pytest.approx(NOISE, rel=0.1) and length.std() < 0.1
+    own, wrong = (one.captions.groups[distances.argmin(1)] for distances in known)
+    rows = indices_of_batch(len(one.data), 16, one.recipe.seed, 0)
+    assert (own == one.groups[rows]).all() and (own != wrong).all()
 
 
 def test_the_caption_decides_what_is_drawn(minilm, colours):

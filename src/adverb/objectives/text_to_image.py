@@ -30,9 +30,9 @@ from adverb.pipelines.text_generator import TextGenerator
 from adverb.schema.gan import TextToImageRecipe
 
 ROWS, COLUMNS = 8, 8  # of the sample grid: captions, images of each
-# Length of the noise on a caption's features over their own: 1 hides no caption, as noise of 384 dimensions hardly lies
+# Length of the noise on a caption's features over their own: it hides no caption, as noise of 384 dimensions hardly lies
 # along the line from one to another, and a classifier of known wordings then names all unseen ones (docs)
-NOISE = 1.0
+NOISE = 0.5
 
 
 class TextToImage(Gan):
