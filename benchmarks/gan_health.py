@@ -45,8 +45,7 @@ class WideEpsilon(Gan):
     """A discriminator with batch normalisation whose eps is 0.8, as a well-known collection has it."""
 
     def make_networks(self):
-        config = {k: v for k, v in self.network_config().items() if k != "label_names"}
-        generator, discriminator = build(**config, discriminator_norm="batch")
+        generator, discriminator = build(**self.network_config(), discriminator_norm="batch")
         for module in discriminator.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.eps = 0.8

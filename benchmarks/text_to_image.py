@@ -19,11 +19,13 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import torch
 
 import adverb
 from adverb import recipe as recipes
 from adverb.data.captions import captions_of
 from adverb.data.images import load_images
+from adverb.gan.networks.common import spread
 from adverb.metrics.judge import Judge
 from adverb.metrics.matching import AT, match_metrics
 from adverb.objectives.text_to_image import NOISE
@@ -86,9 +88,9 @@ def named_by_embeddings(captions, model) -> dict[str, float]:
     from sklearn.neural_network import MLPClassifier
 
     known, unseen = (model.read(texts) * 384**0.5 for texts in (captions.texts, captions.unseen))
-    random, spread = np.random.default_rng(0), np.linalg.norm(known - known.mean(0), axis=1).mean()
     blurred = np.repeat(known, 20, axis=0)
-    blurred += random.normal(scale=NOISE * spread * 384**-0.5, size=blurred.shape)  # as in training
+    deviation = NOISE * float(spread(torch.from_numpy(known))) * 384**-0.5  # as in training
+    blurred += np.random.default_rng(0).normal(scale=deviation, size=blurred.shape)
     layer = MLPClassifier((64,), alpha=1e-3, max_iter=400, random_state=0)
     found = {}
     for name, classifier, taught in (

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 
 from adverb.bench.modes import SETS, bench_modes, recipe_of
@@ -121,6 +122,18 @@ def test_the_discriminator_of_a_quarter_and_the_reader():
     assert (read.numpy() == truth).mean() > 0.9
     one = quarter.reader.measure(np.repeat(stacks.batch([0]), 50, axis=0))
     assert one == {"modes": 1.0, "reverse_kl": pytest.approx(math.log(1000))}
+
+
+def test_stacks_are_made_of_grey_digits_with_labels(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 8, 8, 3), dtype=np.uint8)
+    for i, picture in enumerate(pixels):
+        folder = tmp_path / str(i % 10)
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(picture).save(folder / f"{i}.png")
+    spec = recipe_of("stacked-mnist", "rpgan", 0)
+    assert StackedGan(spec, CPU, QUIET, tmp_path).images.shape == (8, 8, 3)  # of digits in colour, grey ones
+    with pytest.raises(UserError, match="has no classes: stacks are made of digits, with ten"):
+        StackedGan(spec, CPU, QUIET, tmp_path / "3")
 
 
 # -- the command

@@ -230,6 +230,7 @@ def test_sigterm_keeps_a_checkpoint_and_says_how_to_go_on(tmp_path, adverb):
     assert process.returncode == 143 and "--resume" in shown
     assert list((tmp_path / "run" / "checkpoints").glob("step-*.pt"))
     assert adverb("train", tmp_path / "run", "--resume", "train.minutes=0.01").returncode == 0
+    assert "minutes: 0.01" in (tmp_path / "run" / "recipe.yaml").read_text()  # by which it would go on again
 
 
 def test_two_workers_give_the_result_of_one(tmp_path, adverb):

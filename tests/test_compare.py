@@ -202,6 +202,23 @@ def test_runs_of_different_kinds_have_tables_of_their_own(tmp_path):
     assert said.count(NASTY) == 1
 
 
+def test_a_generator_by_captions_stands_beside_one_without(tmp_path):
+    captioned = [(1, 10.0, {"frechet": 2.0, "recall_1": 0.1, "samples": 500})]
+    a, b = gan(tmp_path / "a", 1.0), make(tmp_path / "b", "text-to-image", captioned)
+    table, _ = shown([a, b], tmp_path)
+    assert "Fréchet distance" in table and "no metric in common" not in table
+    other = make(tmp_path / "c", "text-to-image", captioned, data__held_out=0.3)
+    assert len(set(row(read_sides([b, other]), "recall_1").marks)) == 2
+
+
+def test_a_killed_run_with_patience_is_not_finished(tmp_path):
+    evaluations = [(1, 10.0, {"frechet": 1.0, "samples": 500})]
+    killed = make(tmp_path / "a", evaluations=evaluations, progress=0.5, facts={}, train__patience=2)
+    ended = make(tmp_path / "b", evaluations=evaluations, progress=0.5, facts={"ended": "done"}, train__patience=2)
+    (warning,) = [w for w in warnings(read_sides([killed, ended])) if "not finished" in w]
+    assert str(tmp_path / "a") in warning
+
+
 def test_a_run_that_has_nothing_yet(tmp_path):
     sides = read_sides([gan(tmp_path / "a", 1.0), gan(tmp_path / "b", optim__lr=1.0)])
     assert any("b: has no evaluation yet" in line for line in warnings(sides))

@@ -198,7 +198,10 @@ def test_what_a_look_says_is_told(tmp_path):
     console = Console(file=io.StringIO(), width=200)
     e = engine(Train(steps=30, batch_size=32), tmp_path, kind=Looking, progress=Progress(console))
     e.train()
-    assert "step 20  half the learning rate" in console.file.getvalue() and e.bar.numbers.startswith("fine · ")
+    assert (
+        "step 20  half the learning rate · back to when it was healthy" in console.file.getvalue()
+        and e.bar.numbers.startswith("fine · ")
+    )
 
 
 def test_a_look_can_end_the_run_with_everything_written(tmp_path):
@@ -217,6 +220,21 @@ def test_gradients_that_stay_nan_are_survived_by_going_back(tmp_path):
     rows = [row for row in e.run.metrics() if row.get("health/word") == "ill"]
     assert [row["step"] for row in rows] == [32] and e.objective.rate == 0.5  # 20 updates that failed, 3 a step
     assert e.step == 60 and torch.isfinite(weights(e)).all()
+
+
+def test_gradients_that_stay_nan_end_a_run_that_stops_with_everything_written(tmp_path):
+    train = Train(steps=60, batch_size=32, evaluations=6)
+    e = engine(train, tmp_path, kind=Looking, ill=1000, then="stop", bad_steps=tuple(range(25, 60)))
+    assert e.train() == "ill" and e.step == 32
+    assert [row["step"] for row in e.run.metrics() if "eval/loss" in row][-1] == 32 and e.run.resumable()
+
+
+def test_where_nothing_healthy_was_kept_it_is_said(tmp_path):
+    console = Console(file=io.StringIO(), width=200)
+    e = engine(Train(steps=22, batch_size=32), tmp_path, kind=Looking, progress=Progress(console))
+    e.run.kept_checkpoint = lambda: None
+    e.train()
+    assert "half the learning rate · from here, as nothing healthy was kept" in console.file.getvalue()
 
 
 def test_a_finished_run_is_left_alone_and_a_longer_budget_goes_on(tmp_path):

@@ -292,6 +292,7 @@ def test_folds_are_even_and_keep_equal_texts_together():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
+        ({"train.batch_size": "1"}, "no room for a text with a label beside one without"),
         ({"data.unlabelled": "{data}/mor.csv"}, "data.unlabelled: no data at .*mor.csv: did you mean .*more.csv"),
         ({"data.unlabelled": "{data}/few.csv"}, "data.unlabelled and data.path are both .*few.csv"),
         ({"data.unlabelled": "{data}/numbers.csv"}, "data.unlabelled: .* no column of text .*call it 'text'"),

@@ -244,6 +244,7 @@ def test_animations(tmp_path, wish):
         ({"directions": 2, "label": "each"}, "--directions and --label each exclude"),
         ({"like": "x.png", "truncation": 0.5}, "--like and --truncation exclude"),
         ({"seed": [1, 2], "n": 4}, "-n and several seeds exclude"),
+        ({"seed": [1, 2], "label": "each"}, "--label each and several seeds exclude"),
         ({"data": "digits"}, "for --neighbours"),
     ],
 )

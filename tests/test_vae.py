@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
@@ -28,6 +29,21 @@ def vae(**overrides) -> Vae:
 
 def draw(rows=16) -> Draw:
     return Draw((0, 0, "test", 0), rows, 0, rows, CPU.device)
+
+
+def test_what_is_measured_of_transparent_images_is_what_is_trained_on(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 8, 8, 4), dtype=np.uint8)
+    pixels[..., 3] = np.where(pixels[..., 3] > 127, 255, 0)
+    for i, picture in enumerate(pixels):
+        hidden = picture.copy()
+        hidden[picture[..., 3] == 0, :3] = 255 * (i % 2)  # a colour that nobody sees
+        Image.fromarray(hidden).save(tmp_path / f"{i:02d}.png")
+    one = vae(**{"data.path": str(tmp_path)})
+    measured = one.measure(one.networks)
+    images = one.data.batch(np.arange(40))
+    images[images[..., 3] == 0, :3] = 90
+    one.data.batch = lambda rows: images
+    assert one.measure(one.networks) == pytest.approx(measured)
 
 
 # -- the bound

@@ -40,7 +40,6 @@ class Engine:
             phase.name: [p for group in objective.optimizers[phase.name].param_groups for p in group["params"]]
             for phase in objective.phases
         }
-        self.batches_per_step = sum(phase.repeats for phase in objective.phases)
         self.step, self.evaluated, self.best_value, self.without_improvement = 0, 0, None, 0
         self.bad_updates, self.bad_phase = 0, ""
         self.journal = Journal(run, context)
@@ -111,11 +110,9 @@ class Engine:
     def one_step(self, progress: float) -> None:
         """Every phase once, as often as it repeats, and the averages."""
         self.objective.schedule(progress, self.step)
-        batch_of_step = 0
-        for phase in self.objective.phases:
-            for repeat in range(phase.repeats):
-                self._phase(phase, repeat, self.step * self.batches_per_step + batch_of_step)
-                batch_of_step += 1
+        repeats = [(phase, repeat) for phase in self.objective.phases for repeat in range(phase.repeats)]
+        for i, (phase, repeat) in enumerate(repeats):
+            self._phase(phase, repeat, self.step * len(repeats) + i)
         decay = self.objective.average_decay(progress, self.step)
         for name, average in self.averages.items():
             move_towards(average, self.objective.networks[name], 1 - decay)
@@ -185,20 +182,25 @@ class Engine:
         if look is not None:
             self._write({f"health/{name}": value for name, value in look.row.items()}, progress)
             self.bar.word = look.word
-            if look.line:
-                self.bar.say(self.step, look.line)
-            if look.then == "go back" and self._go_back():
+            went_back = look.then == "go back" and self._go_back()
+            line = look.line
+            if look.then == "go back":
+                line += " · back to when it was healthy" if went_back else " · from here, as nothing healthy was kept"
+            if line:
+                self.bar.say(self.step, line)
+            if went_back:
+                return
+            if look.then == "stop" and progress < 1.0:
+                self.evaluated = int(progress * self.train_spec.evaluations)
+                self._evaluate(final=False)
+                self._stop(look.word)
                 return
         if broken:
-            where = f" The last checkpoint in {self.run.path} is whole." if self.run else ""
+            where = f" The last checkpoint in {self.run.path} is whole." if self.run and self.run.resumable() else ""
             raise UserError(
                 f"the {self.bad_phase}'s gradient was not finite {PATIENCE} times in a row, up to step {self.step}: "
                 f"lower optim.lr, or set train.precision=fp32.{where}"
             )
-        if look is not None and look.then == "stop" and progress < 1.0:
-            self.evaluated = int(progress * self.train_spec.evaluations)
-            self._evaluate(final=False)
-            self._stop(look.word)
 
     def _go_back(self) -> bool:
         """Load the last sound checkpoint's weights, averages and optimisers; False where there is none."""
@@ -303,9 +305,9 @@ class Engine:
             self.context.wait()
             return False
         self._load(state)
-        if state["sound"] and self.context.is_main:
-            self.run.keep_checkpoint(state["step"])  # a kill may have come before it was kept
         self.objective.load_state(state["objective"])
+        if self.objective.sound and self.context.is_main:
+            self.run.keep_checkpoint(state["step"])  # a kill may have come before, or nothing was kept until now
         self.step, self.best_value = state["step"], state["best_value"]
         self.without_improvement, self.bad_updates = state["without_improvement"], state["bad_updates"]
         self.journal.load_state(state["window"])

@@ -91,7 +91,7 @@ def _legend(found: bool, healed: bool) -> str:
     if found:
         says.append("Shaded: while something was found.")
     if healed:
-        says.append("Upright lines: a remedy, from the last healthy checkpoint.")
+        says.append("Upright lines: a remedy, from the last healthy checkpoint where there is one.")
     return " ".join(says)
 
 

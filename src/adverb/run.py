@@ -156,6 +156,9 @@ class Run:
         path = self.path / "checkpoints" / SOUND
         return torch.load(path, map_location="cpu", weights_only=True) if path.is_file() else None
 
+    def resumable(self) -> bool:
+        return bool(self._checkpoints())
+
     def _checkpoints(self) -> list[Path]:
         return sorted((self.path / "checkpoints").glob("step-*.pt"))
 

@@ -63,7 +63,13 @@ def start(
     context = Context.create(spec.train)
     if not context.is_main:
         console = Console(quiet=True)
-    return carry_out(build(spec, context, console), context, run, out=out, resume=resume, console=console)
+    asked = recipes.dump(spec)
+    if run is not None and _made_its_tokenizer(spec) and (run.model / "tokenizer.json").is_file():
+        spec.data.tokenizer = str(run.model)  # text that has changed since would count to another vocabulary
+    objective = build(spec, context, console)
+    if run is not None and overrides and context.is_main:
+        run.write_text("recipe.yaml", asked)  # what the run goes on by, and will go on by the next time
+    return carry_out(objective, context, run, out=out, resume=resume, console=console)
 
 
 def carry_out(
@@ -82,10 +88,12 @@ def carry_out(
         if context.is_main:
             bar.note("preparing the judge")
             objective.prepare()
-            run.write_text("facts.json", json.dumps(facts_of(objective, context), indent=1, ensure_ascii=False))
+            facts = facts_of(objective, context)
+            _note(run, facts)
         context.wait()
         ended = engine.train()
     if context.is_main:
+        _note(run, facts | {"ended": ended})
         _finish(run, objective, ended, engine.clock.elapsed, console)
     context.wait()
     return run, ended
@@ -149,15 +157,19 @@ def _open(name: str, overrides: dict[str, Any], out: str | Path | None, resume: 
         if out is None:
             raise UserError(f"nothing to resume: no run of '{name}' in runs/, name its folder by --out")
         return recipes.load(name, overrides), None
-    spec = recipes.validate(run.recipe(), overrides, source=str(run.path / "recipe.yaml"))
-    made_here = getattr(spec.data, "tokenizer", "none of its own") is None
-    if made_here and (run.model / "tokenizer.json").is_file():
-        spec.data.tokenizer = str(run.model)  # text that has changed since would count to another vocabulary
-    return spec, run
+    return recipes.validate(run.recipe(), overrides, source=str(run.path / "recipe.yaml")), run
+
+
+def _made_its_tokenizer(spec: Recipe) -> bool:
+    return getattr(spec.data, "tokenizer", "none of its own") is None
 
 
 def _create(recipe: Recipe, out: str | Path | None) -> Run:
     return Run.create(recipes.dump(recipe), recipe.name, out)
+
+
+def _note(run: Run, facts: dict[str, Any]) -> None:
+    run.write_text("facts.json", json.dumps(facts, indent=1, ensure_ascii=False))
 
 
 def facts_of(objective, context) -> dict[str, Any]:

@@ -232,6 +232,19 @@ def test_a_tenth_is_held_out_in_proportion(table):
     assert again[1].texts == valid.texts
 
 
+def test_new_classes_of_more_rows_join_the_declared_ones(tmp_path):
+    from datasets import ClassLabel, Dataset, Features, Value
+
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["spam", "ham"])})
+    rows = {"text": [film(i) for i in range(40)], "label": [i % 2 for i in range(40)]}
+    Dataset.from_dict(rows, features=features).to_parquet(str(tmp_path / "few.parquet"))
+    more = "".join(f"{film(40 + i)},scam\n" for i in range(10))
+    (tmp_path / "next.csv").write_text("text,label\n" + more)
+    spec = ClassifyData(path=str(tmp_path / "few.parquet"), more=str(tmp_path / "next.csv"))
+    train, valid, _ = load_labelled_splits(spec)
+    assert train.label_names == ["spam", "ham", "scam"] and len(train) + len(valid) == 50
+
+
 def test_of_several_labels_the_rare_ones_are_held_out_too(table):
     rows = [{"text": film(i), "label": ["a", "b"][i % 2 :] + ["rare"] * (i % 15 == 0)} for i in range(300)]
     train, valid, _ = load_labelled_splits(ClassifyData(path=str(table(rows))))

@@ -17,6 +17,7 @@ from torch import nn
 from adverb.data.grid import save_grid
 from adverb.data.image_set import ImageSet, Rows
 from adverb.data.images import load_images
+from adverb.errors import UserError
 from adverb.gan.networks import build
 from adverb.metrics.classifier import trained_classifier
 from adverb.metrics.features import FeatureExtractor
@@ -83,7 +84,10 @@ class StackedGan(Gan):
     best = None
 
     def __init__(self, recipe, context, console, path: str | Path, shrink: int = 1):
-        self.digits, self.shrink = load_images(path), shrink
+        self.digits, self.shrink = load_images(path, channels=1), shrink
+        labels = self.digits.label_names if self.digits.labels is not None else []
+        if len(labels) != DIGITS:
+            raise UserError(f"{path} has {len(labels) or 'no'} classes: stacks are made of digits, with ten")
         super().__init__(recipe, context, console)
 
     def read(self) -> ImageSet:
@@ -92,7 +96,7 @@ class StackedGan(Gan):
     def make_networks(self) -> dict[str, nn.Module]:
         networks = super().make_networks()
         if self.shrink > 1:
-            config = {k: v for k, v in self.network_config().items() if k != "label_names"}
+            config = self.network_config()
             _, networks["discriminator"] = build(**config | {"widths": [w // self.shrink for w in config["widths"]]})
         return networks
 

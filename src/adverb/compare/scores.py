@@ -8,13 +8,14 @@ import statistics
 from dataclasses import dataclass, field
 from typing import Any
 
-from adverb.compare.sides import Record, Side
+from adverb.compare.sides import GAMES, Record, Side
 from adverb.report import TITLES, shown
 
 LOWER = ("loss", "frechet", "kernel", "error", "kl", "rmse", "ece", "perplexity", "mse")  # parts of names
 # not better for being more or less
 NEITHER = ("samples", "density", "thresh", "deviation", "prior", "self", "copied", "temperature")
 LIKELIHOOD = ("elbo", "kl_to_prior", "deviation")  # no features of images and no samples stand behind these
+OF_CAPTIONS = ("recall_1", "recall_5", "recall_10", "unseen_agreement")  # on what was kept from training
 WHENS = ("last", "best", "test")
 Ground = dict[str, str]
 
@@ -106,6 +107,8 @@ def ground(record: Record, when: str, metric: str = "") -> Ground:
         last = record.evaluations[-1] if record.evaluations else {}
         names = {"size": "size", "channels": "channels", "labels": "label", "limit": "limit"}
         found = {"images": path} | {name: _said(keys.get(f"data.{key}")) for name, key in names.items()}
+        if metric in OF_CAPTIONS:
+            found["held-out captions"] = _said(keys.get("data.held_out"))
         if metric not in LIKELIHOOD:
             found["features"] = record.facts.get("judge") or str(keys.get("evaluate.features"))
             found["samples"] = f"{last.get('eval/samples', 0):,.0f}"
@@ -281,13 +284,14 @@ def _other_tasks(sides: list[Side], hidden: bool) -> list[str]:
             "electra's generator loss is a masked loss with every chosen token replaced by [MASK], its replaced loss "
             "is about real and replaced tokens: neither compares with the masked loss of another recipe"
         )
-    losses = {side.first.keys.get("loss.name") for side in sides if side.first.objective == "gan"}
+    losses = {side.first.keys.get("loss.name") for side in sides if side.first.objective in GAMES}
     if len(losses) > 1:
         notes.append(
             f"d_loss and g_loss of {', '.join(sorted(map(str, losses)))} are different functions of the logits: a "
             "lower loss is not a better generator, compare the distances"
         )
-    if {"gan", "vae"} <= {side.first.objective for side in sides}:
+    objectives = {side.first.objective for side in sides}
+    if "vae" in objectives and objectives & set(GAMES):
         notes.append("a VAE's ELBO has no counterpart in a GAN, which has no likelihood: compare the distances")
     return notes
 

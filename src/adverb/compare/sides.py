@@ -18,7 +18,10 @@ from adverb.run import Run
 
 ASIDE = ("name", "description", "seed")  # keys of a recipe that say nothing about how it trains
 HEAD = ("step", "progress", "seconds")
-KINDS = {"gan": "images", "vae": "images", "pretrain": "text", "electra": "text"}  # else the objective's own name
+KINDS = {  # of objectives that share metrics; else the objective's own name
+    "gan": "images", "text-to-image": "images", "vae": "images", "pretrain": "text", "electra": "text"
+}  # fmt: skip
+GAMES = ("gan", "text-to-image")
 ONE_SIDED = ("gpt", "lstm")
 
 
@@ -54,7 +57,7 @@ class Record:
     def finished(self) -> bool:
         """Whether the training came to its end, by its budget or by its patience."""
         whole = bool(self.rows) and self.rows[-1]["progress"] >= 1
-        return whole or bool(self.tests) or self.keys.get("train.patience") is not None
+        return whole or bool(self.tests) or self.facts.get("ended") == "done"
 
     @property
     def one_sided(self) -> bool:

@@ -214,7 +214,8 @@ def _as_labels(values, columns: Columns, kind: str | None, label_names: list[str
     if label_names is not None:
         return kind, parts, label_names
     declared = records.label_names.get(columns.labels[0])
-    names = [n for n in declared if n in used] if declared else _ordered(used)
+    names = [n for n in declared or () if n in used]
+    names += _ordered(used - set(names))  # where none are declared, all of them; else those of data.more
     folded = Counter(name.lower() for name in names)
     for twice in [name for name, count in folded.items() if count > 1]:
         alike = ", ".join(f"'{name}'" for name in names if name.lower() == twice)

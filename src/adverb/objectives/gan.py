@@ -55,8 +55,7 @@ class Gan(ImageObjective):
         return LOSSES[self.recipe.loss.name]
 
     def make_networks(self) -> dict[str, nn.Module]:
-        config = {k: v for k, v in self.network_config().items() if k != "label_names"}
-        generator, discriminator = build(**config, spectral_norm=self.recipe.model.spectral_norm)
+        generator, discriminator = build(**self.network_config(), spectral_norm=self.recipe.model.spectral_norm)
         return {"generator": generator, "discriminator": discriminator}
 
     # -- a training step
@@ -152,7 +151,7 @@ class Gan(ImageObjective):
             then = "stop"
         elif word != "healthy" and mode == "heal" and (changes := self.care.prescribe(word, self.recipe)):
             row["remedy"] = in_words(changes, self.recipe)
-            says.append(f"back to when it was healthy, with {row['remedy']}")
+            says.append(f"on with {row['remedy']}")
             self.recipe, then = changed(self.recipe, changes), "go back"
             self.health.forget()
         elif word not in ("healthy", before):

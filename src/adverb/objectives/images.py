@@ -117,7 +117,7 @@ class ImageObjective(Objective):
         self._pipeline(networks).save(folder)
 
     def network_config(self) -> dict[str, Any]:
-        """What rebuilds the generator: the arguments of `adverb.gan.networks.build`, and the names of the labels."""
+        """The arguments of `adverb.gan.networks.build`."""
         model = self.recipe.model
         height, width, channels = self.data.shape
         return {
@@ -130,12 +130,15 @@ class ImageObjective(Objective):
             "blocks": model.blocks,
             "group_width": model.group_width,
             "patch": model.patch,
-            "label_names": self.data.label_names if self.classes else [],
         }
+
+    def saved_config(self) -> dict[str, Any]:
+        """What rebuilds the generator, and the names of its labels."""
+        return self.network_config() | {"label_names": self.data.label_names if self.classes else []}
 
     def _pipeline(self, networks: dict[str, nn.Module]) -> Generator:
         shares = class_shares(torch.from_numpy(self.data.labels), self.classes).numpy() if self.classes else None
-        return Generator(networks["generator"], self.network_config(), shares)
+        return Generator(networks["generator"], self.saved_config(), shares)
 
     def plan(self) -> dict[str, str]:
         height, width, channels = self.data.shape

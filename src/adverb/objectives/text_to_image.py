@@ -30,8 +30,9 @@ from adverb.pipelines.text_generator import TextGenerator
 from adverb.schema.gan import TextToImageRecipe
 
 ROWS, COLUMNS = 8, 8  # of the sample grid: captions, images of each
-# Length of the noise on a caption's features over their own: it hides no caption, as noise of 384 dimensions hardly lies
-# along the line from one to another, and a classifier of known wordings then names all unseen ones (docs)
+# Length of the noise on a caption's features over their own (without noise 82 % of unseen wordings of MNIST were
+# understood, with it 94 %; docs/text-to-image.md). It hides no caption: noise of 384 dimensions hardly lies along the
+# line from one to another. As StackGAN's conditioning augmentation (Zhang et al. 2017, §3.2), with a fixed deviation.
 NOISE = 0.5
 
 
@@ -131,7 +132,7 @@ class TextToImage(Gan):
         captions = self.captions
         labels = captions.groups if captions.made else None
         known = (captions.texts, captions.shares(), labels)
-        pipeline = TextGenerator(networks["generator"], self.network_config(), self.reader, *known)
+        pipeline = TextGenerator(networks["generator"], self.saved_config(), self.reader, *known)
         pipeline.features_of = self.features_of  # nothing is read twice in a run
         return pipeline
 

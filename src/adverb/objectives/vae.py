@@ -25,6 +25,7 @@ from torch.nn.functional import softplus
 from adverb.gan.networks import build
 from adverb.gan.networks.encoder import Encoder
 from adverb.gan.probe import set_aside
+from adverb.metrics.images import as_float
 from adverb.objectives.base import Draw, Phase
 from adverb.objectives.images import Batch, ImageObjective
 from adverb.optim import ramp
@@ -63,8 +64,7 @@ class Vae(ImageObjective):
         self.units_per_step = self.recipe.train.batch_size
 
     def make_networks(self) -> dict[str, nn.Module]:
-        config = {k: v for k, v in self.network_config().items() if k != "label_names"}
-        generator, discriminator = build(**config)
+        generator, discriminator = build(**self.network_config())
         encoder = Encoder(discriminator, self.recipe.model.latent_size, self.classes)
         return {"generator": generator, "encoder": encoder, "noise": PixelNoise()}
 
@@ -97,7 +97,7 @@ class Vae(ImageObjective):
         data = self.data if self.held_out is None else self.held_out
         rows = range(min(JUDGED, len(data)))
         device = self.context.device
-        images = torch.from_numpy(data.batch(rows)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        images = as_float(data.batch(rows)).to(device)
         label = torch.from_numpy(data.labels[rows.start : rows.stop]).to(device) if self.classes else None
         noise = torch.randn(len(rows), self.recipe.model.latent_size, generator=torch.Generator().manual_seed(0))
         with torch.no_grad(), self.context.autocast():

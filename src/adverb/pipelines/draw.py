@@ -31,6 +31,7 @@ EXCLUSIVE = {
     "--directions": ("-n", "several seeds", "--label each"),
     "--like": ("several seeds", "--label each", "--truncation"),
     "an animation": ("--label each",),
+    "--label each": ("several seeds",),
     "-n": ("several seeds",),
     "several texts": ("--directions", "--neighbours", "an animation"),
 }
