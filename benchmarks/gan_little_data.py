@@ -1,7 +1,7 @@
-"""What augmentation is worth when images are few: the default recipe on 100 and 500 images of MNIST.
+"""What augmentation is worth when images are few: a recipe on 100 and 500 images of MNIST.
 
     python benchmarks/gan_little_data.py [--data ../shared/data/mnist] [--images 100 500] [--steps 3000] [--size 28]
-        [--policies none ada diff] [--seeds 1] [--out FILE.jsonl]
+        [--policies none ada diff] [--recipe image-gan] [--seeds 1] [--out FILE.jsonl]
 
 Every run trains the same networks on the same few images for the same number of steps. Judged at the end, by 5,000
 samples of the averaged generator against 5,000 images of MNIST's test split, in the features of a classifier of
@@ -39,7 +39,7 @@ def train(policy: str, images: int, seed: int, options: argparse.Namespace) -> t
         "train.steps": options.steps,
         "seed": seed,
     }
-    objective = Gan(recipes.load("image-gan", overrides), Context(torch.device("cpu")), Console(quiet=True))
+    objective = Gan(recipes.load(options.recipe, overrides), Context(torch.device("cpu")), Console(quiet=True))
     engine = Engine(objective, None, objective.context)
     while engine.step < options.steps:
         engine.one_step(engine.step / options.steps)
@@ -52,13 +52,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data/mnist"))
     parser.add_argument("--images", type=int, nargs="*", default=[100, 500])
     parser.add_argument("--policies", nargs="*", default=["none", "ada", "diff"])
+    parser.add_argument("--recipe", default="image-gan")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--size", type=int, default=28)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--out", type=Path, help="where the numbers go, one JSON object a line, and samples beside it")
     options = parser.parse_args()
     judge = Judge(load_images(options.data, split="test", size=options.size), "classifier", 5000)
-    print(f"MNIST {options.size}×{options.size}, image-gan, {options.steps:,} steps, judged by {judge.name}")
+    print(f"MNIST {options.size}×{options.size}, {options.recipe}, {options.steps:,} steps, judged by {judge.name}")
     print(f"{'images':>6s} {'augment':8s} {'p':>4s}" + "".join(f"{name:>11s}" for name in SHOWN) + "   than none")
     for images in options.images:
         plain = None
@@ -71,7 +72,7 @@ def main() -> None:
                 generator.network.eval()
                 runs.append(judge(generator))
                 if options.out:
-                    row = {"images": images, "policy": policy, "seed": seed, "p": p, **runs[-1]}
+                    row = {"recipe": options.recipe, "images": images, "policy": policy, "seed": seed, "p": p, **runs[-1]}
                     row |= {"steps": options.steps, "seconds": round(time.perf_counter() - start)}
                     with open(options.out, "a", encoding="utf-8") as file:
                         file.write(json.dumps(row) + "\n")
