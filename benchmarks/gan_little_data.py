@@ -72,7 +72,14 @@ def main() -> None:
                 generator.network.eval()
                 runs.append(judge(generator))
                 if options.out:
-                    row = {"recipe": options.recipe, "images": images, "policy": policy, "seed": seed, "p": p, **runs[-1]}
+                    row = {
+                        "recipe": options.recipe,
+                        "images": images,
+                        "policy": policy,
+                        "seed": seed,
+                        "p": p,
+                        **runs[-1],
+                    }
                     row |= {"steps": options.steps, "seconds": round(time.perf_counter() - start)}
                     with open(options.out, "a", encoding="utf-8") as file:
                         file.write(json.dumps(row) + "\n")
