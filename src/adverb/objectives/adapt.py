@@ -1,7 +1,7 @@
 """Masked words of the texts at hand, before anything is learnt from labels: domain-adaptive pre-training.
 
-An encoder knows much of language and little of how these texts speak. All of them, with a label or without, are first
-read as BERT was pre-trained (Devlin et al. 2018, §3.1; Gururangan et al. 2020, "Don't stop pretraining", §3 and 4).
+An encoder knows much of language and little of how these texts speak. Those without a label are first read as BERT was
+pre-trained (Devlin et al. 2018, §3.1; Gururangan et al. 2020, "Don't stop pretraining", §3 and 4).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ROWS = 64  # of a batch
 
 
 class Adapted(FromFew):
-    """Fine-tuning on the labelled rows, from an encoder that has read all texts."""
+    """Fine-tuning on the labelled rows, from an encoder that has read the other texts."""
 
     method = "adapt"
     adapts = True

@@ -37,7 +37,6 @@ PASSES, ENOUGH = 2, 500  # a student that hears less of its teacher knows less: 
 
 class Contrast(FromFew):
     method = "contrast"
-    adapts = True
     taught: np.ndarray | None = None  # float32 [U, C], what the teacher says of the texts without a label
 
     def __init__(self, *args, **more):
@@ -69,7 +68,6 @@ class Contrast(FromFew):
         loaded = load_pretrained(spec.model.init, "embedding", hidden_dropout_prob=spec.model.encoder_dropout,
                                  attention_probs_dropout_prob=spec.model.encoder_dropout)  # fmt: skip
         teacher: Embedder = loaded.model.to(self.context.device).train()
-        teacher.bert.load_state_dict(self.few.encoder, strict=False)
         optimizer = adamw(teacher, spec.optim)
         targets, size = torch.from_numpy(self.train.targets), min(TEACHER_ROWS, len(self.rows))
         for step in range(TEACHER_STEPS):

@@ -36,7 +36,7 @@ STEPS = 200  # of fine-tuning at least, where the recipe counts in epochs: three
 class Few:
     """What there is to learn from, and to measure on. valid None: `train` itself, out of fold.
 
-    encoder: the weights of an encoder that has read all texts, once a method has asked for them (see `adapt`).
+    encoder: the weights of an encoder that has read the other texts, once a method has asked for them (see `adapt`).
     """
 
     train: Labelled
@@ -82,7 +82,7 @@ class FromFew(Classify):
     """
 
     method = "plain"
-    adapts = False  # whether it starts from an encoder that has read all texts
+    adapts = False  # whether it starts from an encoder that has read the other texts
     resumed = False
 
     def __init__(self, recipe: ClassifyRecipe, context, console, few: Few, said: np.ndarray | None = None):
@@ -123,8 +123,8 @@ class FromFew(Classify):
         if self.adapts and not self.resumed:
             from adverb.objectives.adapt import adapt
 
-            if not self.few.encoder:
-                rows = [*self.rows, *self.encode_unlabelled()]
+            if not self.few.encoder:  # of texts that no fold is measured on, so that all folds may share it
+                rows = self.encode_unlabelled()
                 self.few.encoder.update(adapt(self.recipe, self.context, rows, self.tokenizer))
             self.networks["model"].bert.load_state_dict(self.few.encoder, strict=False)  # all but the pooler
         if self.folded and self.said is None:
