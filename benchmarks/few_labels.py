@@ -1,15 +1,14 @@
 """Few labels, and texts without: adverb beside plain fine-tuning, SetFit's procedure, and GAN-BERT's.
 
     python benchmarks/few_labels.py [--tasks trec-fine sst2] [--shares 0.01 0.02 0.05 0.1 0.5] [--seeds 5]
-        [--methods plain auto contrast gan-bert setfit gan-bert-authors] [--out few_labels.json]
+        [--methods plain auto adapt contrast gan-bert setfit gan-bert-authors] [--out few_labels.json]
 
 From the training set a share of the rows is drawn that keeps its labels; the others lose theirs. Every method starts
 from the same encoder (all-MiniLM-L6-v2), sees the same rows, and answers the same test rows.
 
     plain             adverb's recipe `classify` on all rows with a label: 200 steps, or 5 epochs where that is more
     auto              `adverb train classify --data few.csv data.unlabelled=more.csv`, which chooses by cross-validation
-    contrast          what it chooses from, by itself (few.method=contrast)
-    gan-bert          likewise (few.method=gan-bert)
+    adapt, contrast, gan-bert    what it chooses from, each by itself (few.method=contrast)
     setfit            Tunstall et al. 2022, with sentence-transformers: of each row 20 pairs alike and 20 not (PAIRS in
                       all at most), the cosine loss, batches of 16, one epoch, a rate of 2e-5; then scikit-learn's
                       logistic regression. It does not use texts without labels
