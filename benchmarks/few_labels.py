@@ -1,14 +1,17 @@
 """Few labels, and texts without: adverb beside plain fine-tuning, SetFit's procedure, and GAN-BERT's.
 
     python benchmarks/few_labels.py [--tasks trec-fine sst2] [--shares 0.01 0.02 0.05 0.1 0.5] [--seeds 5]
-        [--methods plain auto adapt contrast gan-bert setfit gan-bert-authors] [--out few_labels.json]
+        [--methods plain auto contrast gan-bert setfit gan-bert-authors] [--out few_labels.json]
 
 From the training set a share of the rows is drawn that keeps its labels; the others lose theirs. Every method starts
 from the same encoder (all-MiniLM-L6-v2), sees the same rows, and answers the same test rows.
 
     plain             adverb's recipe `classify` on all rows with a label: 200 steps, or 5 epochs where that is more
     auto              `adverb train classify --data few.csv data.unlabelled=more.csv`, which chooses by cross-validation
-    adapt, contrast, gan-bert    what it chooses from, each by itself (few.method=contrast)
+    contrast          what it chooses from, by itself (few.method=contrast)
+    gan-bert          likewise (few.method=gan-bert)
+    smart             plain, and what is said must not change under small perturbations (loss.adversarial=smart)
+    mlm-first         plain, from an encoder that `bert-classic` first taught masked words of all texts, for 4 minutes
     setfit            Tunstall et al. 2022, with sentence-transformers: of each row 20 pairs alike and 20 not (PAIRS in
                       all at most), the cosine loss, batches of 16, one epoch, a rate of 2e-5; then scikit-learn's
                       logistic regression. It does not use texts without labels
@@ -31,6 +34,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -93,16 +97,26 @@ def auto(cell: Cell) -> list[str]:
     return [classes[0][0] for classes in adverb.load(run.path).classify(cell.test.texts)]
 
 
-def alone(method: str) -> Callable[[Cell], list[str]]:
+def alone(method: str, **told: Any) -> Callable[[Cell], list[str]]:
     def run(cell: Cell) -> list[str]:
         overrides = {f"data.{key}": value for key, value in cell.told.items()}
-        spec = recipes.load("classify", overrides | {"seed": cell.seed})
+        spec = recipes.load("classify", overrides | {"seed": cell.seed} | told)
         few = read_few(spec)
         few.train, few.valid = load_labelled(cell.told["path"], label="label"), few.train  # all rows are learnt from
         said = said_by(method, spec, Context.create(spec.train), few, cell.test)
         return [few.train.label_names[i] for i in said.argmax(1)]
 
     return run
+
+
+def mlm_first(cell: Cell) -> list[str]:
+    corpus = cell.folder / "corpus"
+    corpus.mkdir()
+    (corpus / "texts.txt").write_text("\n\n".join([*cell.few.texts, *cell.more.texts]), encoding="utf-8")
+    told = {"model.init": ENCODER, "model.dropout": 0.0, "data.tokenizer": ENCODER, "data.sequence_length": 64,
+            "objectives.nsp": 0.0, "optim.lr": LR, "train.minutes": 4}  # fmt: skip
+    run = adverb.train("bert-classic", str(corpus), out=cell.folder / "mlm", **told)
+    return alone("plain", **{"model.init": str(run.path)})(cell)
 
 
 # -- the others
@@ -207,6 +221,8 @@ METHODS: dict[str, Callable[[Cell], list[str]]] = {
     "plain": alone("plain"),
     "auto": auto,
     **{name: alone(name) for name in CHOICES if name != "plain"},
+    "smart": alone("plain", **{"loss.adversarial": "smart"}),
+    "mlm-first": mlm_first,
     "setfit": setfit,
     "gan-bert-authors": gan_bert_authors,
 }

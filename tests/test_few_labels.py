@@ -21,7 +21,7 @@ from adverb.context import Context
 from adverb.data.parts import folds_of
 from adverb.engine import Engine
 from adverb.errors import UserError
-from adverb.objectives import adapt, build, contrast, few_choice
+from adverb.objectives import build, contrast, few_choice
 from adverb.objectives.contrast import class_contrast, soft_loss
 from adverb.objectives.ganbert import discriminator_losses, generator_losses
 from adverb.pipelines import load
@@ -143,10 +143,10 @@ def test_soft_labels_that_are_hard_are_the_classifiers_own_loss():
 # -- they learn
 
 
-@pytest.mark.parametrize("method", ["adapt", "contrast", "gan-bert"])
+@pytest.mark.parametrize("method", ["contrast", "gan-bert"])
 def test_each_way_learns_and_opens_in_transformers(data, bert, tmp_path, method):
     transformers = pytest.importorskip("transformers")
-    steps = {"adapt": 60, "contrast": 60, "gan-bert": 80}[method]
+    steps = {"contrast": 60, "gan-bert": 80}[method]
     told = {"data.unlabelled": str(data / "more.csv"), "few.method": method, "train.steps": steps, "model.init": bert}
     run = adverb.train("classify", data / "few.csv", out=tmp_path / "run", **SMALL, **told)
     assert accuracy(run.path, data / "exam.csv") > 0.75  # guessing gives 0.33
@@ -176,36 +176,6 @@ def test_a_student_hears_its_teacher_for_as_long_as_it_takes(data, bert, monkeyp
     objective = build(spec, CPU, Console(quiet=True))
     assert len(objective.few.unlabelled) == 300
     assert objective.recipe.train.steps == steps
-
-
-def test_masked_words_teach_which_words_belong_together(data, bert, monkeypatch):
-    """Two words of a text are of one animal, the others are of none: to guess one, the other has to be understood."""
-    monkeypatch.setattr(adapt, "PASSES", 60)
-    objective = build(spec_of(data, bert, **{"few.method": "adapt"}), CPU, Console(quiet=True))
-    rows, tokenizer = objective.encode_unlabelled(), objective.tokenizer
-    words = [near for animal in ANIMALS for near in NEAR[animal]]
-    ids = torch.tensor([tokenizer.encode(word).ids[1] for word in words])
-    alike = (torch.arange(9) // 3)[:, None] == torch.arange(9) // 3
-
-    def apart(encoder) -> float:
-        """How much nearer words of one animal are than words of two."""
-        vectors = torch.nn.functional.normalize(encoder["embeddings.word.weight"][ids], dim=1)
-        cosine = vectors @ vectors.T
-        return float(cosine[alike & ~torch.eye(9, dtype=torch.bool)].mean() - cosine[~alike].mean())
-
-    before = apart(objective.networks["model"].bert.state_dict())
-    assert abs(before) < 0.1 and apart(adapt.adapt(objective.recipe, CPU, rows, tokenizer)) > before + 0.1
-
-
-def test_texts_are_read_once_for_all_folds_and_not_again(data, bert, monkeypatch, tmp_path):
-    calls, read = [], adapt.adapt
-    monkeypatch.setattr(adapt, "adapt", lambda *args: calls.append(args[2]) or read(*args))
-    told = {**SMALL, "data.unlabelled": str(data / "more.csv"), "few.method": "adapt", "model.init": bert,
-            "train.steps": 4}  # fmt: skip
-    run = adverb.train("classify", data / "few.csv", out=tmp_path / "run", **told)
-    assert len(calls) == 1 and len(calls[0]) == 300
-    adverb.train(str(run.path), resume=True, **{"train.steps": 6})
-    assert len(calls) == 1
 
 
 def test_gan_bert_plays_the_game(data, bert):
@@ -245,8 +215,8 @@ def test_the_best_of_the_folds_is_taken_and_plain_when_nothing_is_better(data, b
         logits[right:] = logits[right:, [1, 2, 0]]
         return logits
 
-    for scores, expected in (((10, 9, 15, 12), "contrast"), ((10, 9, 9, 12), "gan-bert"), ((15, 15, 15, 15), "plain"),
-                             ((10, 15, 15, 3), "adapt"), ((16, 15, 15, 3), "plain")):  # fmt: skip
+    for scores, expected in (((10, 15, 12), "contrast"), ((10, 9, 12), "gan-bert"), ((15, 15, 15), "plain"),
+                             ((16, 15, 3), "plain")):  # fmt: skip
         said |= dict(zip(few_choice.METHODS, map(logits, scores), strict=True))
         recorded = Console(record=True, width=200, quiet=False, file=open("/dev/null", "w"))
         chosen = build(spec_of(data, bert), CPU, recorded)

@@ -66,7 +66,7 @@ def small_recipes(monkeypatch):
     monkeypatch.setitem(BOUNDS, "int8", Bounds(float("inf"), 0.5, points=20))
     for name in ("SAMPLES", "LOOK"):
         monkeypatch.setattr(f"adverb.bench.stacked.{name}", 60)
-    monkeypatch.setattr("adverb.bench.stacked.load_images", lambda path: load_images("digits"))
+    monkeypatch.setattr("adverb.bench.stacked.load_images", lambda path, **more: load_images("digits"))
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ what is reported is what models of the other folds said of each row (cross-valid
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +34,12 @@ STEPS = 200  # of fine-tuning at least, where the recipe counts in epochs: three
 
 @dataclass
 class Few:
-    """What there is to learn from, and to measure on. valid None: `train` itself, out of fold.
-
-    encoder: the weights of an encoder that has read the other texts, once a method has asked for them (see `adapt`).
-    """
+    """What there is to learn from, and to measure on. valid None: `train` itself, out of fold."""
 
     train: Labelled
     valid: Labelled | None
     test: Labelled | None
     unlabelled: Unlabelled
-    encoder: dict[str, torch.Tensor] = field(default_factory=dict)
 
     @property
     def texts(self) -> list[list[str]]:
@@ -55,7 +51,7 @@ class Few:
 
     def trial(self, rest: np.ndarray) -> Few:
         """To learn from the labelled rows `rest`, int64 [M], alone."""
-        return Few(self.train.take(rest), self.train, None, self.unlabelled, self.encoder)
+        return Few(self.train.take(rest), self.train, None, self.unlabelled)
 
 
 def read_few(recipe: ClassifyRecipe) -> Few:
@@ -82,8 +78,6 @@ class FromFew(Classify):
     """
 
     method = "plain"
-    adapts = False  # whether it starts from an encoder that has read the other texts
-    resumed = False
 
     def __init__(self, recipe: ClassifyRecipe, context, console, few: Few, said: np.ndarray | None = None):
         self.few, self.said = few, said
@@ -120,13 +114,6 @@ class FromFew(Classify):
         return np.fromiter(map(self.length, rows), np.int64, len(rows))
 
     def prepare(self) -> None:
-        if self.adapts and not self.resumed:
-            from adverb.objectives.adapt import adapt
-
-            if not self.few.encoder:  # of texts that no fold is measured on, so that all folds may share it
-                rows = self.encode_unlabelled()
-                self.few.encoder.update(adapt(self.recipe, self.context, rows, self.tokenizer))
-            self.networks["model"].bert.load_state_dict(self.few.encoder, strict=False)  # all but the pooler
         if self.folded and self.said is None:
             from adverb.objectives.few_choice import out_of_fold
 
@@ -148,7 +135,6 @@ class FromFew(Classify):
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.said = None if state["said"] is None else state["said"].numpy()
-        self.resumed = True
 
     def plan(self) -> dict[str, str]:
         lines = super().plan()

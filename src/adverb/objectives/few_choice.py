@@ -12,7 +12,6 @@ from adverb.data.labelled import Labelled
 from adverb.engine import Engine
 from adverb.errors import UserError
 from adverb.metrics.bootstrap import interval
-from adverb.objectives.adapt import Adapted
 from adverb.objectives.contrast import Contrast
 from adverb.objectives.few import Few, FromFew, read_few
 from adverb.objectives.ganbert import GanBert
@@ -20,7 +19,7 @@ from adverb.pipelines.reader import Reader
 from adverb.pipelines.torch_model import TorchModel
 from adverb.schema.tasks import ClassifyRecipe
 
-METHODS: dict[str, type[FromFew]] = {kind.method: kind for kind in (FromFew, Adapted, Contrast, GanBert)}
+METHODS: dict[str, type[FromFew]] = {kind.method: kind for kind in (FromFew, Contrast, GanBert)}
 
 
 def build_few(recipe: ClassifyRecipe, context, console: Console, trial: bool = False) -> FromFew:

@@ -100,7 +100,7 @@ class EmbedLoss(Section):
 
 
 class FewLabels(Section):
-    method: Literal["auto", "plain", "adapt", "contrast", "gan-bert"] = Field(
+    method: Literal["auto", "plain", "contrast", "gan-bert"] = Field(
         "auto", description="how to learn from texts without labels; auto: the best of them by validation"
     )
     folds: Count = Field(
