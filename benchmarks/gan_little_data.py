@@ -72,15 +72,9 @@ def main() -> None:
                 generator.network.eval()
                 runs.append(judge(generator))
                 if options.out:
-                    row = {
-                        "recipe": options.recipe,
-                        "images": images,
-                        "policy": policy,
-                        "seed": seed,
-                        "p": p,
-                        **runs[-1],
-                    }
-                    row |= {"steps": options.steps, "seconds": round(time.perf_counter() - start)}
+                    row = {"images": images, "policy": policy, "seed": seed, "p": p, **runs[-1]}
+                    row |= {"recipe": options.recipe, "steps": options.steps}
+                    row |= {"seconds": round(time.perf_counter() - start)}
                     with open(options.out, "a", encoding="utf-8") as file:
                         file.write(json.dumps(row) + "\n")
                     grid = generator.generate(64, seed=1)

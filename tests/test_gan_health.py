@@ -15,7 +15,7 @@ from adverb.engine import Engine
 from adverb.gan.augment import NUMBERS, STEP, augment
 from adverb.gan.networks import build
 from adverb.objectives import gan as gan_module
-from adverb.objectives.base import Draw
+from adverb.objectives.base import Draw, Look
 from adverb.objectives.gan import Gan
 from adverb.run import Run
 
@@ -154,15 +154,21 @@ def test_a_run_that_heals_is_killed_and_ends_where_it_would_have(often, tmp_path
         assert repr(rows[0]) == repr(rows[1])  # in which NaN equals itself
 
 
+def looks_of(objective: Gan, steps: int) -> list[Look]:
+    """Of a training that is not interrupted, whatever they find."""
+    engine, looks = Engine(objective, None, CPU), []
+    while engine.step < steps:
+        engine.one_step(engine.step / steps)
+        if look := objective.look(engine.step / steps, engine.step, False):
+            looks.append(look)
+    return looks
+
+
 @pytest.mark.parametrize(("lr", "expected"), [([0.5, 0.05], "diverging"), ([5e-3, 5e-4], "healthy")])
 def test_a_learning_rate_a_hundred_times_too_high_diverges(monkeypatch, lr, expected):
     monkeypatch.setattr(gan_module, "EVERY", 20)
     objective = gan(**{"optim.lr": lr})
-    engine, words = Engine(objective, None, CPU), []
-    for step in range(100):
-        engine.one_step(step / 100)
-        if look := objective.look(step / 100, engine.step, False):
-            words.append(look.word)
+    words = [look.word for look in looks_of(objective, 100)]
     assert words[:2] == ["healthy"] * 2 and words[-1] == expected, words
 
 
@@ -184,14 +190,9 @@ def test_batch_normalisation_with_an_eps_of_0_8_makes_the_generators_gradient_va
     monkeypatch.setattr(gan_module, "EVERY", 20)
     monkeypatch.setattr(NormalisedJudge, "eps", eps)
     narrow = {"data.size": 32, "model.conditional": False, "model.widths": [8, 8, 8], "optim.lr": 2e-5}
-    objective = gan("dcgan", NormalisedJudge, **narrow)
-    engine, looks = Engine(objective, None, CPU), []
-    while engine.step < 60:
-        engine.one_step(engine.step / 60)
-        if look := objective.look(engine.step / 60, engine.step, False):
-            looks.append(look)
-    assert (looks[-1].word == "vanishing") is vanishes
-    assert (looks[-1].row["gradient"] < 0.01) is vanishes
+    last = looks_of(gan("dcgan", NormalisedJudge, **narrow), 60)[-1]
+    assert (last.word == "vanishing") is vanishes
+    assert (last.row["gradient"] < 0.01) is vanishes
 
 
 class Stacked(StackedGan):
@@ -210,11 +211,7 @@ class Stacked(StackedGan):
 ])  # fmt: skip
 def test_a_generator_that_runs_ahead_of_a_quarter_size_discriminator_collapses(rates, collapses):
     objective = gan("mlp-gan", Stacked, **{"train.batch_size": 32, "train.steps": 600}, **rates)
-    engine, words = Engine(objective, None, CPU), []
-    while engine.step < 600 and "collapsing" not in words:
-        engine.one_step(engine.step / 600)
-        if look := objective.look(engine.step / 600, engine.step, False):
-            words.append(look.word)
+    words = [look.word for look in looks_of(objective, 600)]
     assert (words[-1] == "collapsing") is collapses, words
     assert collapses or set(words) == {"healthy"}
 

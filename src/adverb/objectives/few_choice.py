@@ -31,7 +31,7 @@ def build_few(recipe: ClassifyRecipe, context, console: Console, trial: bool = F
         raise UserError("few labels are learnt by one worker, in minutes: leave torchrun or accelerate launch out")
     if recipe.loss.adversarial != "none" and recipe.few.method != "plain":
         raise UserError("loss.adversarial goes with few.method=plain only")
-    if recipe.train.batch_size == 1 and recipe.few.method != "plain":
+    if recipe.train.batch_size == 1 and recipe.few.method in ("auto", "contrast"):
         raise UserError("train.batch_size=1 has no room for a text with a label beside one without: give 2 or more")
     few = read_few(recipe)
     said = None
