@@ -245,7 +245,7 @@ def test_a_generator_of_captions_is_exported_with_its_reader(make, tmp_path):
     with torch.no_grad():
         drawing.to_image.weight.mul_(5)
     shares, labels = np.array([0.5, 0.3, 0.2]), np.array([0, 1, 2])
-    told = (reader, captions, shares, labels)
+    told = (reader, captions, shares, labels, reader.embed(captions).mean(0))
     TextGenerator(drawing.eval(), {**config, "label_names": []}, *told).save(tmp_path / "drawer")
     model = load(tmp_path / "drawer")
     exported = load(export(str(tmp_path / "drawer"), "onnx", tmp_path / "out", console=QUIET))
@@ -255,6 +255,9 @@ def test_a_generator_of_captions_is_exported_with_its_reader(make, tmp_path):
         assert images.shape == theirs.shape and abs(images.astype(int) - theirs).max() <= 1
         np.testing.assert_array_equal(labels, told)
     assert not np.array_equal(exported.generate(4, text="a cat"), exported.generate(4, text="a dog"))
+    strong = [one.generate(4, text="a dog on a mat", strength=3.0).astype(int) for one in (exported, model)]
+    assert abs(strong[0] - strong[1]).max() <= 1
+    assert abs(strong[0] - exported.generate(4, text="a dog on a mat")).max() > 1
     assert exported.titles(5, 2, None) == model.titles(5, 2, None) and exported.titles(2, 0, "it") == ["it", "it"]
     ways = [[one.interpolate(2, 3, label="a dog"), one.walk(1, 4, 6, n=5), one.traverse(one.directions(2))]
             for one in (exported, model)]  # fmt: skip
@@ -316,7 +319,7 @@ def test_drawing_imports_no_torch(make, tmp_path):
     shape = dict(network="mlp", image_size=(6, 6), channels=1, latent_size=5, widths=[16])
     plain, by_caption = build(**shape)[0].eval(), build(**shape, caption_size=32)[0].eval()
     Generator(plain, shape | {"classes": 0, "label_names": []}).save(tmp_path / "plain")
-    captions = (["a cat", "a dog"], np.array([0.5, 0.5]), None)
+    captions = (["a cat", "a dog"], np.array([0.5, 0.5]), None, np.zeros(32))
     TextGenerator(by_caption, shape | {"caption_size": 32, "label_names": []}, reader, *captions).save(
         tmp_path / "drawer"
     )

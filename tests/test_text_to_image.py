@@ -107,13 +107,18 @@ def test_micro_batches_are_pieces_of_the_batch(minilm):
     assert (captions[:, 0] != captions[:, 1]).any(1).all()
 
 
-def test_captions_are_blurred_by_as_much_as_they_differ_and_are_still_told_apart(minilm):
+def test_captions_are_blurred_more_and_more_and_are_still_told_apart(minilm):
     one = objective()
-    captions = one.batch(0, 0, 16)[1]
+    exact = one.batch(0, 0, 16)[1]
+    one.schedule(0.0, 0)
+    assert NOISE[0] == 0 and torch.equal(one.blurred(exact, draw()), exact)
+    one.schedule(1.0, 100)
+    captions = one.blurred(exact, draw())
+    assert not torch.equal(captions, one.blurred(exact, Draw((0, 1, "test", 0), 16, 0, 16, CPU.device)))
     known = [torch.cdist(captions[:, k], one.features) for k in (0, 1)]
     for distances in known:
         length = distances.min(1).values / spread(one.features)
-        assert length.mean() == pytest.approx(NOISE, rel=0.1) and length.std() < 0.1
+        assert length.mean() == pytest.approx(NOISE[1], rel=0.1) and length.std() < 0.1
     own, wrong = (one.captions.groups[distances.argmin(1)] for distances in known)
     rows = indices_of_batch(len(one.data), 16, one.recipe.seed, 0)
     assert (own == one.groups[rows]).all() and (own != wrong).all()
@@ -151,6 +156,23 @@ def test_a_saved_model_draws_the_same_without_what_it_was_made_of(minilm, tmp_pa
         model.generate(1, text=" ")
 
 
+def test_a_stronger_caption_is_farther_from_what_all_captions_have_in_common(minilm, tmp_path):
+    one = objective()
+    one.save(one.networks, tmp_path / "model")
+    model = load(tmp_path / "model")
+    (known,), (strong,) = model.read(["a seven"]), model.read(["a seven"], strength=1.5)
+    centre = one.features.mean(0).numpy()
+    np.testing.assert_array_equal(model.centre, centre)
+    np.testing.assert_allclose(strong - centre, 1.5 * (known - centre), rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(model.generate(4, text="a seven", strength=1.0), model.generate(4, text="a seven"))
+    stronger = model.generate(4, text=["a two", "a seven"], strength=2.0)
+    assert not np.array_equal(stronger[4:], model.generate(4, text="a seven"))
+    np.testing.assert_array_equal(stronger[4:], model.generate(4, text="a seven", strength=2.0))
+    for strength in (0.0, -1.0, float("nan")):
+        with pytest.raises(UserError, match="above 0"):
+            model.generate(1, text="a seven", strength=strength)
+
+
 def test_evaluation_measures_known_and_unseen_wordings(minilm, tmp_path):
     one = objective(**{"evaluate.features": "auto", "evaluate.samples": 100})
     one.prepare()
@@ -169,8 +191,17 @@ def test_from_training_to_pictures_on_the_command_line(adverb, minilm, tmp_path)
     run = adverb("generate", "run", "--text", "a two", "--text", "a three", "-n", "5", "--out", "folder")
     assert run.returncode == 0 and len(list((tmp_path / "folder").glob("0*.png"))) == 10, run.stderr
     assert Image.open(tmp_path / "folder" / "grid.png").width == 5 * (64 + GAP) + GAP  # a row a caption
-    run = adverb("generate", "run", "--label", "7")
-    assert run.returncode == 2 and "--text" in run.stderr
+    for strength in ("1", "3"):
+        run = adverb("generate", "run", "--text", "a two", "--strength", strength, "-n", "4", "--out", f"{strength}.png")
+        assert run.returncode == 0, run.stderr
+    assert (tmp_path / "1.png").read_bytes() != (tmp_path / "3.png").read_bytes()
+    for words, message in (
+        (("--label", "7"), "--text"),
+        (("--text", "a two", "--strength", "0"), "above 0"),
+        (("--text", "a two", "--strength", "2", "--out", "walk.gif"), "exclude each other"),
+    ):
+        run = adverb("generate", "run", *words)
+        assert run.returncode == 2 and message in run.stderr, run.stderr
 
 
 def test_captions_are_refused_by_a_generator_without(adverb, tmp_path):
@@ -178,8 +209,9 @@ def test_captions_are_refused_by_a_generator_without(adverb, tmp_path):
 
     config = {"network": "mlp", "image_size": [8, 8], "channels": 1, "latent_size": 4, "classes": 0}
     Generator(build(**config)[0], config | {"label_names": []}).save(tmp_path / "plain")
-    run = adverb("generate", "plain", "--text", "a seven")
-    assert run.returncode == 2 and "without captions" in run.stderr
+    for words in (("--text", "a seven"), ("--strength", "2")):
+        run = adverb("generate", "plain", *words)
+        assert run.returncode == 2 and f"without captions: leave {words[0]} out" in run.stderr
 
 
 def test_data_without_captions_is_refused(minilm):

@@ -122,6 +122,9 @@ def generate(
         typer.Option(metavar="CAPTION", help='what to draw, such as "a red heart"; several: a row each'),
     ] = None,
     truncation: Annotated[float, typer.Option(help="below 1: more typical, less varied")] = 1.0,
+    strength: Annotated[
+        float, typer.Option(help="of captions; above 1: more as the caption says, less varied")
+    ] = 1.0,
     temperature: Annotated[
         float | None, typer.Option(help="of a model that writes; below 1: more typical, less varied")
     ] = None,
@@ -150,7 +153,8 @@ def generate(
             raise ValueError
     except ValueError:
         raise UserError(f"--seed {seed}: expected a number from 0, or several with commas") from None
-    options = dict(n=n, seed=seeds if len(seeds) > 1 else seeds[0], label=label, truncation=truncation)
+    options = dict(n=n, seed=seeds if len(seeds) > 1 else seeds[0], label=label)
+    options |= dict(truncation=truncation, strength=strength)
     asked = dict(text=text or [], directions=directions, like=like, neighbours=neighbours, data=data)
     found = load(model)
     if hasattr(found, "generate") and not isinstance(found, Sampler):

@@ -106,7 +106,7 @@ def captioned(small, tmp_path_factory) -> Path:
     for parameter in network.parameters():
         parameter.data.mul_(3)
     texts = [f"the {one} {other}" for one in ("big", "small", "red") for other in ("cat", "dog", "house")]
-    known = (Reader.load(small["vectors"]), texts, np.full(9, 1 / 9), np.arange(9) % 3)
+    known = (Reader.load(small["vectors"]), texts, np.full(9, 1 / 9), np.arange(9) % 3, np.zeros(32))
     folder = tmp_path_factory.mktemp("captioned") / "drawer"
     TextGenerator(network.eval(), shape | {"label_names": []}, *known).save(folder)
     return folder

@@ -25,6 +25,7 @@ from adverb.metrics.matching import match_metrics
 from adverb.objectives.base import Draw
 from adverb.objectives.gan import Gan
 from adverb.objectives.images import Batch
+from adverb.optim import ramp
 from adverb.pipelines.reader import Reader
 from adverb.pipelines.text_generator import TextGenerator
 from adverb.schema.gan import TextToImageRecipe
@@ -33,7 +34,7 @@ ROWS, COLUMNS = 8, 8  # of the sample grid: captions, images of each
 # Length of the noise on a caption's features over their own (without noise 82 % of unseen wordings of MNIST were
 # understood, with it 94 %; docs/text-to-image.md). It hides no caption: noise of 384 dimensions hardly lies along the
 # line from one to another. As StackGAN's conditioning augmentation (Zhang et al. 2017, §3.2), with a fixed deviation.
-NOISE = 0.5
+NOISE = (0.0, 0.5)
 
 
 class TextToImage(Gan):
@@ -41,6 +42,7 @@ class TextToImage(Gan):
 
     def __init__(self, recipe: TextToImageRecipe, context, console):
         super().__init__(recipe, context, console)
+        self.noise = 0.0  # on captions, over the length of their features
         self.data, self.held_out = set_aside(self.images.take(self.captions.rows))
         self.groups = self.captions.groups_of(self.data)  # int64 [N]
 
@@ -49,7 +51,7 @@ class TextToImage(Gan):
         self.captions = captions_of(images, spec.held_out, spec.path, self.recipe.seed)
         self.reader = Reader.load(self.recipe.model.reader).to(self.context.device)
         self.features = torch.from_numpy(self.reader.embed(self.captions.texts))  # [T, E]
-        self.noise = NOISE * spread(self.features) * self.features.shape[1] ** -0.5  # its standard deviation
+        self.deviation = spread(self.features) * self.features.shape[1] ** -0.5  # of noise as long as the features
         self.features_of = dict(zip(self.captions.texts, self.features.numpy(), strict=True))
         return images
 
@@ -67,18 +69,12 @@ class TextToImage(Gan):
     # -- a training step
 
     def batch(self, index: int, start: int, stop: int) -> Batch:
-        """Images uint8 [N, H, W, C], and of each the features of its caption and of a wrong one, float32 [N, 2, E].
-
-        Noise is added to the features, so that the networks know what lies around a caption and not only the caption.
-        """
+        """Images uint8 [N, H, W, C], and of each the features of its caption and of a wrong one, float32 [N, 2, E]."""
         seed = self.recipe.seed
         rows = indices_of_batch(len(self.data), self.recipe.train.batch_size, seed, index)
         random = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, index])))
         pairs = np.stack(self.captions.draw(self.groups[rows], self.groups, random), axis=1)  # [B, 2]
-        features = self.features[pairs]
-        noise = torch.from_numpy(random.standard_normal(features.shape, dtype=np.float32))
-        features = features + self.noise * noise
-        return torch.from_numpy(self.data.batch(rows[start:stop])), features[start:stop]
+        return torch.from_numpy(self.data.batch(rows[start:stop])), self.features[pairs[start:stop]]
 
     def label_of(self, data: ImageSet, rows: np.ndarray) -> Tensor:
         """The features of a caption of each image, always the same one, float32 [n, E]."""
@@ -87,6 +83,7 @@ class TextToImage(Gan):
     def discriminator_loss(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
         generator, discriminator = self.networks["generator"], self.networks["discriminator"]
         real, captions = self.real_images(batch, draw)
+        captions = self.blurred(captions, draw)
         own = captions[:, 0]
         with torch.no_grad():
             fake = generator(draw.randn(self.recipe.model.latent_size), own).float()
@@ -112,7 +109,15 @@ class TextToImage(Gan):
 
     def generator_loss(self, batch: Batch, draw: Draw) -> tuple[Tensor, dict[str, Tensor]]:
         images, captions = batch
-        return super().generator_loss((images, captions[:, 0]), draw)
+        return super().generator_loss((images, self.blurred(captions, draw)[:, 0]), draw)
+
+    def blurred(self, captions: Tensor, draw: Draw) -> Tensor:
+        """Features [N, 2, E] with noise: the networks are to know what lies around a caption, not only the caption."""
+        return captions + self.noise * self.deviation * draw.randn(*captions.shape[1:])
+
+    def schedule(self, progress: float, step: int) -> None:
+        super().schedule(progress, step)
+        self.noise = ramp(NOISE, self.burnt_in(progress))
 
     # -- judging and keeping
 
@@ -131,7 +136,7 @@ class TextToImage(Gan):
     def _pipeline(self, networks: dict[str, nn.Module]) -> TextGenerator:
         captions = self.captions
         labels = captions.groups if captions.made else None
-        known = (captions.texts, captions.shares(), labels)
+        known = (captions.texts, captions.shares(), labels, self.features.mean(0).numpy())
         pipeline = TextGenerator(networks["generator"], self.saved_config(), self.reader, *known)
         pipeline.features_of = self.features_of  # nothing is read twice in a run
         return pipeline

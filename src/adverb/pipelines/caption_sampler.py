@@ -27,18 +27,27 @@ class CaptionSampler(Sampler):
     config: the arguments of `adverb.gan.networks.build`, and `label_names`, which are none.
     reader: the BERT whose `embed` makes features of captions, or the folder to load it from when it is needed.
     texts: captions of the training, drawn where none is asked for. shares: float [T], how often. labels: int64 [T],
-        what each shows, or None where there are no labels.
+        what each shows, or None where there are no labels. centre: mean of the features of all of them, float32 [E].
     """
 
     class_shares = None
 
-    def _know(self, reader: Reader | Path, texts: list[str], shares: np.ndarray, labels: np.ndarray | None) -> None:
-        self._reader, self.texts, self.shares, self.labels = reader, texts, shares, labels
+    def _know(
+        self,
+        reader: Reader | Path,
+        texts: list[str],
+        shares: np.ndarray,
+        labels: np.ndarray | None,
+        centre: np.ndarray,
+    ) -> None:
+        self._reader, self.texts, self.shares, self.labels, self.centre = reader, texts, shares, labels, centre
         self.features_of: dict[str, np.ndarray] = {}  # what the BERT made of captions so far
 
     @staticmethod
-    def captions_in(config: dict[str, Any], folder: Path) -> tuple[Path, list[str], np.ndarray, np.ndarray | None]:
-        """(reader, texts, shares, labels) of a folder. Takes them out of its config, as `saved_captions` wrote them.
+    def captions_in(
+        config: dict[str, Any], folder: Path
+    ) -> tuple[Path, list[str], np.ndarray, np.ndarray | None, np.ndarray]:
+        """(reader, texts, shares, labels, centre) of a folder. Takes them out of its config, as `saved_captions` wrote them.
 
         Raises UserError where the BERT is missing.
         """
@@ -46,7 +55,8 @@ class CaptionSampler(Sampler):
         labels = None if known["labels"] is None else np.asarray(known["labels"], dtype=np.int64)
         if not (folder / READER).is_dir():
             raise UserError(f"{folder} has no {READER}/: the BERT that reads captions is missing")
-        return folder / READER, known["texts"], np.asarray(known["shares"]), labels
+        centre = np.asarray(known["centre"], dtype=np.float32)
+        return folder / READER, known["texts"], np.asarray(known["shares"]), labels, centre
 
     def saved_captions(self) -> dict[str, Any]:
         """For config.json: captions of the training, MOST_CAPTIONS at most, evenly over all of them."""
@@ -57,6 +67,7 @@ class CaptionSampler(Sampler):
             "texts": [self.texts[i] for i in chosen],
             "shares": self.shares[chosen].tolist(),
             "labels": None if self.labels is None else self.labels[chosen].tolist(),
+            "centre": self.centre.tolist(),
         }
 
     @cached_property
@@ -75,6 +86,7 @@ class CaptionSampler(Sampler):
         seed: int | Sequence[int] = 0,
         label: str | None = None,
         truncation: float = 1.0,
+        strength: float = 1.0,
         with_labels: bool = False,
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray | None]:
         """n images of a caption, or of each of several: uint8 [n · captions, H, W, C], the same for the same seed.
@@ -82,8 +94,9 @@ class CaptionSampler(Sampler):
         text: what to draw, in words; None draws captions of the training, each image its own. Several captions are
             drawn from the same n latents, one caption after the other; so are several seeds, the first image of each.
         label: the same as text, as the other verbs call it. truncation: as of every generator.
+        strength: of the caption, see `read`.
         with_labels: also return int64 [N], the labels that drawn captions of the training stand for, else None.
-        Raises UserError for an empty caption.
+        Raises UserError for an empty caption, and a strength that is not above 0.
         """
         text, n = label if text is None else text, n if isinstance(seed, int) else len(seed)
         latents, labels = self.latents(n, seed, truncation), None
@@ -93,11 +106,18 @@ class CaptionSampler(Sampler):
         else:
             several = [text] if isinstance(text, str) else list(text)
             texts, latents = [caption for caption in several for _ in range(n)], np.tile(latents, (len(several), 1))
-        images = self.draw(latents, self.read(texts))
+        images = self.draw(latents, self.read(texts, strength))
         return (images, labels) if with_labels else images
 
-    def read(self, texts: Sequence[str]) -> np.ndarray:
-        """The features of captions, float32 [N, E]; each is read once. Raises UserError for an empty one."""
+    def read(self, texts: Sequence[str], strength: float = 1.0) -> np.ndarray:
+        """The features of captions, float32 [N, E]; each is read once. Raises UserError for an empty one.
+
+        strength: how far they are moved from the mean of the training's captions, over how far they are from it. Above
+            1 a caption counts for more than it says, as in classifier-free guidance (Ho & Salimans 2022, eq. 6), which
+            extrapolates what a diffusion model predicts; here it is what the generator is told.
+        """
+        if not strength > 0:
+            raise UserError(f"strength={strength:g}: expected a number above 0, such as 1.5")
         if any(not text.strip() for text in texts):
             raise UserError("an empty caption: say in words what to draw")
         known = self.features_of
@@ -106,7 +126,8 @@ class CaptionSampler(Sampler):
             read = dict(zip(new, self.reader.embed(new), strict=True))
             if len(known) < MOST_FEATURES:
                 known |= read
-        return np.stack([known[text] if text in known else read[text] for text in texts])
+        features = np.stack([known[text] if text in known else read[text] for text in texts])
+        return features if strength == 1 else self.centre + np.float32(strength) * (features - self.centre)
 
     def labels_for(self, n: int, seed: int | Sequence[int], label: str | None) -> np.ndarray:
         """What stands in the labels' place: the features of a caption, or of captions of the training, [n, E]."""

@@ -33,6 +33,7 @@ EXCLUSIVE = {
     "an animation": ("--label each",),
     "--label each": ("several seeds",),
     "-n": ("several seeds",),
+    "--strength": ("--directions", "an animation"),
     "several texts": ("--directions", "--neighbours", "an animation"),
 }
 
@@ -46,6 +47,7 @@ def draw_to(
     label: str | None = None,
     text: Sequence[str] = (),
     truncation: float = 1.0,
+    strength: float = 1.0,
     directions: int | None = None,
     like: Path | None = None,
     neighbours: int | None = None,
@@ -56,7 +58,7 @@ def draw_to(
 
     out: a folder (grid.png and 00000.png …), FILE.png (the grid alone), FILE.gif or FILE.mp4.
     n: how many samples (of each text), walks of an animation, or searches for an image; each has its default.
-    text: captions to draw, a row each where there are several.
+    text: captions to draw, a row each where there are several. strength: theirs.
     directions: one image, of a seed or found for `like`, moved along so many directions.
     like: a file, whose nearest images are searched for.
     neighbours: how many training images (in `data`, or where the run says) to show beside each sample.
@@ -70,7 +72,7 @@ def draw_to(
     several, moving = not isinstance(seed, int), out.suffix in RATES
     asked = {"--directions": directions, "--like": like, "--neighbours": neighbours, "an animation": moving, "-n": n,
              "several seeds": several, "--label each": label == EACH, "--truncation": truncation != 1,
-             "several texts": len(text) > 1}  # fmt: skip
+             "--strength": strength != 1, "several texts": len(text) > 1}  # fmt: skip
     for one, others in EXCLUSIVE.items():
         for other in others:
             if asked[one] and asked[other]:
@@ -88,14 +90,16 @@ def draw_to(
         if label is not None:
             raise UserError("this generator draws captions, not labels: say what to draw by --text")
         if len(text) > 1:
-            images = model.generate(n or OF_A_TEXT, text=text, seed=seed, truncation=truncation)
+            images = model.generate(n or OF_A_TEXT, text=text, seed=seed, truncation=truncation, strength=strength)
             return _save(images, out, columns=len(images) // len(text), captions=text)
         label = text[0] if text else None  # a caption stands where a label stands elsewhere
-    elif text:
-        raise UserError("this generator was trained without captions: leave --text out")
+    elif text or strength != 1:
+        raise UserError(f"this generator was trained without captions: leave {'--text' if text else '--strength'} out")
     elif label is not None and not model.label_names:
         raise UserError("this generator was trained without labels: leave --label out")
     options: dict[str, Any] = dict(label=label, truncation=truncation)
+    if strength != 1:
+        options["strength"] = strength
     if like is not None:
         found = model.project(like, restarts=n or RESTARTS, seed=seed, label=label)
         say(_projected(model, found))

@@ -32,10 +32,11 @@ class TextGenerator(CaptionSampler, Generator):
         texts: list[str],
         shares: np.ndarray,
         labels: np.ndarray | None,
+        centre: np.ndarray,
         folder: Path | None = None,
     ):
         Generator.__init__(self, network, config, folder=folder)
-        self._know(reader, texts, shares, labels)
+        self._know(reader, texts, shares, labels, centre)
 
     @classmethod
     def load(cls, folder: str | Path) -> TextGenerator:

@@ -28,6 +28,7 @@ def write(
     temperature: float | None,
     console: Console,
     truncation: float = 1.0,
+    strength: float = 1.0,
     **of_images: Any,
 ) -> None:
     """Print n texts, a line each, or write them into `out`, a .txt or a .jsonl file ({"text": …} a line).
@@ -35,7 +36,8 @@ def write(
     of_images: what else `adverb generate` takes, none of which goes with texts. Raises UserError where it is given, and
     for another kind of file.
     """
-    given = [name for name, value in of_images.items() if value] + ["truncation"] * (truncation != 1)
+    given = [name for name, value in of_images.items() if value]
+    given += ["truncation"] * (truncation != 1) + ["strength"] * (strength != 1)
     if given:
         raise UserError(f"--{given[0]} is for generators of images, this model writes: see --temperature")
     if not isinstance(seed, int):
