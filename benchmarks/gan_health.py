@@ -30,7 +30,7 @@ from adverb import training
 from adverb.bench.stacked import StackedGan, stack
 from adverb.context import Context
 from adverb.data.image_set import ImageSet
-from adverb.engine import PATIENCE, Engine
+from adverb.engine import Engine
 from adverb.gan.health import EVERY
 from adverb.gan.networks import build
 from adverb.objectives.base import Look
@@ -116,7 +116,7 @@ def train(objective: Gan, steps: int, until: Callable[[Look], bool] = lambda loo
     engine, looks = Engine(objective, None, CPU), []
     while engine.step < steps:
         engine.one_step(engine.step / steps)
-        broken = engine.bad_updates >= PATIENCE
+        broken = engine.broken
         if look := objective.look(engine.step / steps, engine.step, broken):
             looks.append((engine.step, look))
             if broken or until(look):

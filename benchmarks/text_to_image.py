@@ -9,12 +9,13 @@ Labelled images: captions are made of the labels, and a classifier trained on th
 images show, for the wordings that training used and for those it has never seen. Images with captions of their own: a
 tenth of the captions is kept from training with its images, and an image generated for such a caption counts as right
 when the image of that caption is among the k nearest of all that were kept, which guessing would bring about in
-`chance` of the cases.
+`chance` of the cases. Then the same with captions stronger than they are (`adverb generate --strength`).
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import tempfile
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from adverb.objectives.text_to_image import NOISE
 
 SAMPLES = 2000  # of known captions
 EACH = 20  # images of every unseen caption, for the table of wordings
+STRENGTHS = (1.0, 1.25, 1.5, 2.0)
 
 
 def main() -> None:
@@ -63,6 +65,7 @@ def main() -> None:
     print(f"{options.data}, {last['step']:,} steps in {last['seconds'] / 60:.1f} minutes, judged by {judge.name}")
     for name in ("frechet", "precision", "recall", "coverage"):
         print(f"{name:10s} {metrics[name]:6.3f}, floor {metrics[f'{name}_floor']:6.3f}")
+    strengths(model, captions, images, judge)
     if not captions.made:
         for k in AT:
             print(f"retrieved among {k:2d}: {metrics[f'recall_{k}']:6.1%}, chance {metrics[f'recall_{k}_floor']:6.1%}")
@@ -82,6 +85,17 @@ def main() -> None:
             print(f"  {f'{kind} {example!r}':47s} {right[chosen].mean():6.1%}")
 
 
+def strengths(model, captions, images, judge: Judge) -> None:
+    shown = ("label_agreement", "unseen_agreement") if captions.made else tuple(f"recall_{k}" for k in AT)
+    print("strength  " + "".join(f"{name:>18s}" for name in (*shown, "frechet", "precision", "recall")))
+    for strength in STRENGTHS:
+        told = copy.copy(model)
+        told.read = lambda texts, _=1.0, strength=strength: model.read(texts, strength)
+        found = judge(told) | match_metrics(told, captions, images, judge.extractor)
+        shares = "".join(f"{found[name]:18.1%}" for name in shown)
+        print(f"{strength:<10g}{shares}{found['frechet']:18.3f}{found['precision']:18.3f}{found['recall']:18.3f}")
+
+
 def named_by_embeddings(captions, model) -> dict[str, float]:
     """How many unseen captions a classifier of the known ones' embeddings names right: what there is to be learned."""
     from sklearn.linear_model import LogisticRegression
@@ -89,7 +103,7 @@ def named_by_embeddings(captions, model) -> dict[str, float]:
 
     known, unseen = (model.read(texts) * 384**0.5 for texts in (captions.texts, captions.unseen))
     blurred = np.repeat(known, 20, axis=0)
-    deviation = NOISE * float(spread(torch.from_numpy(known))) * 384**-0.5  # as in training
+    deviation = NOISE[1] * float(spread(torch.from_numpy(known))) * 384**-0.5  # as in training, at its end
     blurred += np.random.default_rng(0).normal(scale=deviation, size=blurred.shape)
     layer = MLPClassifier((64,), alpha=1e-3, max_iter=400, random_state=0)
     found = {}

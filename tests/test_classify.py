@@ -29,8 +29,9 @@ from adverb.objectives import build
 from adverb.objectives.adversarial import Perturbed, divergence, fgm, smart
 from adverb.objectives.base import Draw
 from adverb.objectives.classify import class_weights
-from adverb.optim import RowwiseAdamW, layerwise_adamw, set_lr
+from adverb.optim import RowwiseAdamW, layerwise_adamw, restore, set_lr
 from adverb.pipelines import load
+from adverb.pipelines.predict import predict
 from adverb.schema.tasks import TaskOptim
 
 CPU = Context(torch.device("cpu"))
@@ -152,6 +153,15 @@ def test_pairs_of_texts(bert, tmp_path):
     assert run.metrics()[-1]["test/accuracy"] > 0.9  # neither text alone says more than 0.5
     reader = load(run.path)
     assert reader.classify("the heron", "a grey heron")[0][0] == "yes"
+    assert reader.facts["columns"] == {"text": "sentence1", "pair": "sentence2"} and reader.facts["pairs"]
+    renamed = tmp_path / "new.csv"
+    renamed.write_text("sentence2,notes,sentence1\na grey heron,a long note about nothing at all,the heron\n")
+    predict(str(run.path), file=renamed, out=tmp_path / "said.jsonl", console=Console(quiet=True))
+    said = json.loads((tmp_path / "said.jsonl").read_text())
+    assert said["text"] == "the heron" and said["label"] == "yes"
+    renamed.write_text("notes\nthe heron\n")
+    with pytest.raises(UserError, match="reads pairs of texts"):
+        predict(str(run.path), file=renamed, out=tmp_path / "other.jsonl", console=Console(quiet=True))
     assert " | " in Details.read(run.samples).mistakes[0]["text"] if Details.read(run.samples).mistakes else True
 
 
@@ -288,6 +298,20 @@ def test_deeper_layers_learn_more_slowly(bert):
     assert named["bert.embeddings.word.weight"] == 0.125 and len(named) == len(rates)
     assert {decay[id(p)] for p in loaded.model.parameters() if p.ndim < 2} == {0.0}
     assert {decay[id(p)] for p in loaded.model.parameters() if p.ndim >= 2} == {0.1}
+
+
+def test_a_resumed_optimiser_has_the_recipes_options_and_finds_its_own_moments(animals, bert):
+    """On one CPU, embeddings keep other moments than elsewhere; a run may go from one to the other and back."""
+    cpu, clipped = make(animals, bert), make(animals, bert, **{"train.clip": 1.0, "optim.weight_decay": 0.3})
+    for one, other in ((cpu, clipped), (clipped, cpu)):
+        Engine(one, None, CPU).one_step(0.5)
+        restore(other.optimizers["model"], one.optimizers["model"].state_dict())
+        assert {g["weight_decay"] for g in clipped.optimizers["model"].param_groups} == {0.3, 0.0}
+        Engine(other, None, CPU).one_step(0.5)
+    with pytest.raises(UserError, match="groups the weights otherwise"):
+        restore(
+            make(animals, bert, **{"optim.layer_decay": 0.8}).optimizers["model"], cpu.optimizers["model"].state_dict()
+        )
 
 
 def test_rows_of_an_embedding_go_the_way_adamw_makes_them_go():
@@ -471,6 +495,7 @@ def test_a_killed_run_resumes_to_the_last_bit(animals, bert, tmp_path):
         ({"data.max_length": 4096}, "data.max_length=4096: .* reads 40 tokens"),
         ({"model.init": "no/such/folder"}, "is not a folder"),
         ({"train.epochs": None}, "needs a budget: train.epochs"),
+        ({"few.method": "contrast"}, "name them by data.unlabelled"),
     ],
 )
 def test_a_wrong_recipe_is_named(animals, bert, overrides, message):

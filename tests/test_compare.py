@@ -121,6 +121,33 @@ def test_other_features_or_counts_of_samples_do_not_compare(tmp_path):
     assert row(same, "frechet").winner == 0 and not any(scores(same).notes) and row(same, "frechet").marks == ["", ""]
 
 
+def test_evaluations_of_other_counts_of_samples_are_not_mixed(tmp_path):
+    """The last evaluation judges more samples, of which the distance is smaller for that alone."""
+
+    def run(name, seconds, *distances, last, **more):
+        found = [(i + 1, seconds * (i + 1), {"frechet": d, "frechet_each": d, "recall": 0.5, "samples": 500})
+                 for i, d in enumerate(distances)]  # fmt: skip
+        end = {"frechet": last / 5, "frechet_each": last, "recall": 0.9, "samples": 2500}
+        return make(tmp_path / name, evaluations=[*found, (9, seconds * (len(found) + 1), end)], **more)
+
+    short, long = run("short", 10.0, 4.0, last=3.0), run("long", 10.0, 4.0, 2.0, 1.5, last=1.6, optim__lr=9)
+    sides = read_sides([short, long])
+    seconds, equal = at_equal_cost(sides, "seconds")
+    assert seconds == 20 and [score.mean for score in equal.scores] == [3.0, 2.0] and equal.winner == 1
+    best = row(sides, "frechet", "best")
+    assert [score.mean for score in best.scores] == [3.0, 1.5] and best.winner == 1
+    assert [score.mean for score in row(sides, "frechet").scores] == pytest.approx([0.6, 0.32])
+    later = read_sides([short, run("later", 10.0, 4.0, 2.0, last=1.5, optim__lr=8)])
+    assert not [r for r in scores(later).rows if r.when == "best"]  # the last evaluation was the best one of both
+
+
+def test_a_tokenizer_is_not_compared(tmp_path):
+    spec = recipe.load("tokenizer", {"data.path": "books"})
+    run = Run.create(recipe.dump(spec), "tokenizer", tmp_path / "b")
+    with pytest.raises(UserError, match="made a tokenizer"):
+        read_sides([gan(tmp_path / "a", 1.0), str(run.path)])
+
+
 def test_losses_of_different_games_get_a_word(tmp_path):
     sides = read_sides([gan(tmp_path / "a", 1.0), gan(tmp_path / "b", 1.0, loss__name="hinge")])
     assert any("d_loss and g_loss of hinge, non-saturating" in note for note in scores(sides).notes)

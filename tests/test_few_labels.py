@@ -21,6 +21,7 @@ from adverb.context import Context
 from adverb.data.parts import folds_of
 from adverb.engine import Engine
 from adverb.errors import UserError
+from adverb.export import export
 from adverb.objectives import build, contrast, few_choice
 from adverb.objectives.contrast import class_contrast, soft_loss
 from adverb.objectives.ganbert import discriminator_losses, generator_losses
@@ -162,6 +163,10 @@ def test_each_way_learns_and_opens_in_transformers(data, bert, tmp_path, method)
         said = theirs.eval()(**tokens).logits
         own = load_pretrained(run.best).model(tokens["input_ids"], tokens["attention_mask"])
     torch.testing.assert_close(own, said, atol=1e-5, rtol=1e-5)
+    out = export(str(run.path), "onnx", tmp_path / "onnx", console=Console(quiet=True))  # no row is left to judge it by
+    assert [c[0][0] for c in load(out).classify(texts)] == [c[0][0] for c in load(run.path).classify(texts)]
+    run.write_text("recipe.yaml", (run.path / "recipe.yaml").read_text().replace("few.csv", "gone.csv"))
+    export(str(run.path), "onnx", tmp_path / "elsewhere", console=Console(quiet=True))  # copied, without its data
 
 
 LESSONS = [("plain", 20, 200), ("contrast", 2, 200), ("contrast", 20, 250), ("contrast", 40, 300)]
@@ -325,6 +330,12 @@ def test_texts_are_read_once_and_not_where_they_are_known(data, bert, tmp_path):
     few = build(spec_of(data, bert, **told), CPU, Console(quiet=True)).few
     assert few.unlabelled.texts == ["a grey otter", "a badger by the road"]
     assert any("2 rows not used" in note for note in few.unlabelled.report.notes)
+
+
+def test_a_plan_counts_the_trainings_of_a_choice(data, bert):
+    for told, trainings in (({}, 7), ({"few.method": "plain"}, 3), ({"data.valid": str(data / "exam.csv")}, 4)):
+        objective = build(spec_of(data, bert, **told), CPU, Console(quiet=True), trial=True)
+        assert objective.trainings == trainings and f"the last of {trainings} trainings" in objective.plan()["method"]
 
 
 def test_rows_of_a_second_file_are_learnt_with_the_first(data, bert, tmp_path):

@@ -60,6 +60,49 @@ def test_several_seeds_are_the_first_image_of_each():
         assert np.array_equal(images[i], alone[0]) and labels[i] == label[0]
 
 
+def test_the_first_images_of_a_seed_do_not_depend_on_how_many_are_drawn():
+    few, many = normal(1, 100, 3), normal(64, 100, 3)  # 100 is no multiple of the 16 numbers that come together
+    assert np.array_equal(few[0], many[0]) and np.array_equal(normal(10, 100, 3), many[:10])
+    model = made(classes=3, latent_size=100)
+    assert np.array_equal(model.generate(seed=[np.int64(3)], label=1)[0], model.generate(8, seed=3, label=1)[0])
+
+
+def test_an_index_is_an_index_also_where_classes_are_called_by_numbers():
+    model = made(classes=3)
+    model.config["label_names"] = ["1", "2", "3"]
+    for index, name in enumerate(("1", "2", "3")):
+        assert np.array_equal(model.generate(2, label=index), model.generate(2, label=name))
+    assert model.labels_for(1, 0, 3).tolist() == [2]  # no class has this index: a name
+    model.class_shares = np.array([0.1, 0.8, 0.1])
+    walk = model.interpolate(2, 3, seed=0)
+    assert np.array_equal(walk[0], model.generate(2, seed=0, label="2")[0])  # of the most frequent class
+
+
+def test_a_walk_goes_through_what_its_seeds_draw():
+    model = made(classes=3)
+    seeds = [3, 17, 29, 30]
+    images, labels = model.generate(seed=seeds, with_labels=True)
+    assert len(set(labels.tolist())) > 1
+    assert np.array_equal(model.interpolate(frames=4, seed=seeds)[::4], images)
+    first = model.traverse(model.directions(1), (0.0,), seed=3)[0, 0]
+    assert np.array_equal(first, model.generate(5, seed=3)[0]) or labels[0] != model.labels_for(5, 3, None)[0]
+
+
+def test_a_folder_of_samples_holds_no_older_ones(tmp_path):
+    model = made()
+    (tmp_path / "photos").mkdir()
+    for i in range(9):
+        (tmp_path / "photos" / f"{i:05d}.png").write_bytes(b"a photo of mine")
+    draw_to(model, tmp_path / "photos", n=5)
+    assert len(list((tmp_path / "photos").glob("0*.png"))) == 9  # not a folder of samples
+    draw_to(model, tmp_path / "samples", n=12)
+    (tmp_path / "samples" / "mine.png").write_bytes(b"kept")
+    draw_to(model, tmp_path / "samples", n=5)
+    assert sorted(p.name for p in (tmp_path / "samples").iterdir()) == [
+        *(f"{i:05d}.png" for i in range(5)), "grid.png", "mine.png",
+    ]  # fmt: skip
+
+
 def test_a_walk_is_closed_even_and_on_the_sphere():
     points = normal(3, 16, 0)
     path = closed_walk(points, 10)

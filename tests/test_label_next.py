@@ -204,6 +204,10 @@ def test_reviews_from_the_list_to_the_training(adverb, minilm, tmp_path):
     done = adverb("train", "classify", "--data", "few.csv", "data.more=next.csv", *words, "--out", "run", timeout=600)
     assert done.returncode == 0, done.stderr
     assert "7 of them from next.csv" in " ".join(done.stdout.split())
+    same = adverb(
+        "label-next", "few.csv", "--unlabelled", "more.csv", "--out", "x.csv", "--wrong", "x.csv", timeout=600
+    )
+    assert same.returncode == 2 and "a file of its own" in same.stderr
     wanting = adverb("label-next", "few.csv", "--out", "other.csv", timeout=600)
     assert wanting.returncode == 2 and "--unlabelled" in wanting.stderr
 

@@ -354,3 +354,7 @@ def test_weights_of_another_shape_are_refused_in_a_sentence(rhyme, tmp_path):
     run = training.train("bert-fast", rhyme, out=tmp_path / "run", **SMALL | {"train.steps": 2})
     with pytest.raises(UserError, match="can't be resumed: its model has other shapes"):
         training.train(run.path, resume=True, **{"train.steps": 4, "model.hidden": 32})
+    with pytest.raises(UserError, match="can't be shared evenly"):
+        training.train(run.path, resume=True, **{"train.steps": 4, "train.accumulate": 3})
+    training.train(run.path, resume=True, **{"train.steps": 4})  # what was refused has left nothing behind
+    assert run.metrics()[-1]["step"] == 4 and run.recipe()["train"]["accumulate"] == 1

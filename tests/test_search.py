@@ -164,3 +164,6 @@ def test_search_as_a_user_runs_it(minilm: Path, adverb, tmp_path):
     assert {hit["line"] for hit in rows[0]["hits"]} == {1, 4} and rows[0]["hits"][0]["text"] in TEXTS
     again = adverb("predict", minilm, QUERIES[0], "--search", "corpus.txt", "--file", "corpus.txt")
     assert again.returncode == 2 and "--search takes" in again.stderr
+    over = adverb("predict", minilm, QUERIES[0], "--search", "corpus.txt", "--out", "corpus.txt")
+    assert over.returncode == 2 and "is the file that is searched itself" in over.stderr
+    assert (tmp_path / "corpus.txt").read_text() == "\n".join(TEXTS) + "\n"

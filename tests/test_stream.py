@@ -24,7 +24,7 @@ from adverb.bert.tokenizer import Tokenizer
 from adverb.errors import UserError
 from adverb.pipelines import predict as pipeline
 from adverb.pipelines import stream
-from adverb.pipelines.stream import Row, answered, chunks
+from adverb.pipelines.stream import Row, answered, chunks, stamp
 
 WORDS = "the a cat dog sat ran on mat house was good bad very film not ticket printer broken please help".split()
 
@@ -258,6 +258,22 @@ def test_a_killed_process_leaves_what_the_next_one_needs(classifier, tmp_path):
     assert done.returncode == 0 and "going on after" in done.stdout and "12,000 answers" in done.stdout, done.stderr
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [row["line"] for row in rows] == list(range(2, 12_002))
+
+
+def test_parts_of_another_output_are_left_alone(run, asked, tmp_path):
+    other = tmp_path / "out.jsonl.0123456789ab.part"
+    other.write_text("{}\n")
+    write_csv(tmp_path / "in.csv", rows_of(5))
+    run(tmp_path / "in.csv", tmp_path / "out")
+    assert other.exists()
+    run(tmp_path / "in.csv", tmp_path / "out.jsonl")
+    assert not other.exists()  # of this one, it is of another input
+
+
+def test_a_pattern_of_files_is_known_by_what_it_finds(tmp_path):
+    for name in ("a-1.csv", "b-1.csv"):
+        (tmp_path / name).write_text("text\nhello\n")
+    assert stamp(tmp_path / "a-*.csv") != stamp(tmp_path / "b-*.csv")
 
 
 def test_two_processes_do_not_write_one_part(tmp_path):

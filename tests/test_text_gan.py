@@ -241,6 +241,32 @@ def test_tables_and_splits_are_found(objective, shared_data):
     assert one.train.report.columns == {"text": "text"} and "?" in one.test.texts[0]
 
 
+@pytest.mark.parametrize("path", ["folder", "folder/train.txt"])
+def test_plain_text_for_measuring_is_not_learnt_from(objective, tmp_path, path):
+    lines = [f"{' '.join(words)} ." for words in itertools.product(WHO, DOES, WHAT)]
+    (tmp_path / "folder").mkdir()
+    for name, some in (("train.txt", lines[40:]), ("dev.txt", lines[:20]), ("test.txt", lines[20:40])):
+        (tmp_path / "folder" / name).write_text("\n".join(some))
+    one = objective(**{"data.path": str(tmp_path / path)})
+    assert [len(part.texts) for part in (one.train, one.valid, one.test)] == [176, 20, 20]
+    assert set(one.test.texts) == set(lines[20:40])
+
+
+def test_a_folder_test_is_for_the_end(objective, tmp_path):
+    lines = [f"{' '.join(words)} ." for words in itertools.product(WHO, DOES, WHAT)]
+    for folder, name, some in (("train", "test_of_time.txt", lines[:100]), ("train", "b.txt", lines[100:180]),
+                               ("test", "c.txt", lines[180:])):  # fmt: skip
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / name).write_text("\n".join(some))
+    one = objective(**{"data.path": str(tmp_path)})
+    assert set(one.test.texts) == set(lines[180:]) and len(one.train) + len(one.valid) == 180
+
+
+def test_heads_that_do_not_fit_are_refused(objective):
+    with pytest.raises(UserError, match="not divisible by 3 heads"):
+        objective(**{"model.heads": 3})
+
+
 def test_any_left_to_right_model_writes(objective, tmp_path):
     one = objective()
     save_baseline(one.networks["generator"], one.tokenizer, tmp_path / "plain")

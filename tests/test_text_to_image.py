@@ -192,7 +192,8 @@ def test_from_training_to_pictures_on_the_command_line(adverb, minilm, tmp_path)
     assert run.returncode == 0 and len(list((tmp_path / "folder").glob("0*.png"))) == 10, run.stderr
     assert Image.open(tmp_path / "folder" / "grid.png").width == 5 * (64 + GAP) + GAP  # a row a caption
     for strength in ("1", "3"):
-        run = adverb("generate", "run", "--text", "a two", "--strength", strength, "-n", "4", "--out", f"{strength}.png")
+        words = ("--text", "a two", "--strength", strength, "-n", "4", "--out", f"{strength}.png")
+        run = adverb("generate", "run", *words)
         assert run.returncode == 0, run.stderr
     assert (tmp_path / "1.png").read_bytes() != (tmp_path / "3.png").read_bytes()
     for words, message in (

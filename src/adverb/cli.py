@@ -102,6 +102,8 @@ def label_next(
 
     if out is not None and unlabelled is None:
         raise UserError("--out needs texts to choose from: name them by --unlabelled")
+    if out is not None and out == wrong:
+        raise UserError(f"--out and --wrong are both {out}: give each list a file of its own")
     rows = ClassifyData(path=data, unlabelled=unlabelled, more=more, text=text, label=label)
     advise(rows, n, model, console, out=out, wrong=wrong)
 
@@ -122,9 +124,7 @@ def generate(
         typer.Option(metavar="CAPTION", help='what to draw, such as "a red heart"; several: a row each'),
     ] = None,
     truncation: Annotated[float, typer.Option(help="below 1: more typical, less varied")] = 1.0,
-    strength: Annotated[
-        float, typer.Option(help="of captions; above 1: more as the caption says, less varied")
-    ] = 1.0,
+    strength: Annotated[float, typer.Option(help="of captions; above 1: more as the caption says, less varied")] = 1.0,
     temperature: Annotated[
         float | None, typer.Option(help="of a model that writes; below 1: more typical, less varied")
     ] = None,

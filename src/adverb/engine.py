@@ -8,6 +8,7 @@ that is killed at any moment and resumed equals, on the CPU to the last bit, the
 from __future__ import annotations
 
 import math
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,6 +21,7 @@ from adverb.context import Clock, Context
 from adverb.errors import UserError
 from adverb.journal import Journal
 from adverb.objectives.base import Draw, Objective, Phase
+from adverb.optim import restore
 from adverb.progress import Progress
 from adverb.run import Run
 from adverb.signals import first_signal
@@ -41,9 +43,9 @@ class Engine:
             for phase in objective.phases
         }
         self.step, self.evaluated, self.best_value, self.without_improvement = 0, 0, None, 0
-        self.bad_updates, self.bad_phase = 0, ""
+        self.bad_updates: Counter[str] = Counter()  # in a row, of each phase
         self.journal = Journal(run, context)
-        self.clock = Clock(self.train_spec)
+        self.clock, self.spent = Clock(self.train_spec), 0.0  # seconds before this process
         self.stopped_by: str | None = None
         self.feeder = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self.ahead: tuple[tuple, Any] | None = None
@@ -72,16 +74,15 @@ class Engine:
 
     def _loop(self) -> None:
         spec, context = self.train_spec, self.context
-        self.clock = Clock(spec, elapsed=self.clock.elapsed if self.step else 0.0)
+        self.clock = Clock(spec, elapsed=self.spent)
         last_log = last_save = self.clock.elapsed
         steps_logged = self.step
         if self.step == 0 and self.objective.sound:
             self._save()  # the weights to go back to, until there are better ones
         log_every = max(1, spec.steps // ROWS_LOGGED) if spec.steps else None
         while True:
-            enough = self.without_improvement >= (spec.patience or math.inf)
             progress, stop = context.agree(
-                float(enough) or self.clock.progress(self.step), float(bool(self.stopped_by))
+                float(self._out_of_patience) or self.clock.progress(self.step), float(bool(self.stopped_by))
             )
             if progress >= 1.0 or stop:
                 break
@@ -144,7 +145,7 @@ class Engine:
         if not torch.isfinite(norm):
             self._skip(phase)
             return
-        self.bad_updates = 0
+        self.bad_updates[phase.name] = 0
         self.journal.add(f"{phase.name}_grad_norm", norm)
         if self.train_spec.clip:
             torch.nn.utils.clip_grads_with_norm_(parameters, self.train_spec.clip, norm)
@@ -152,8 +153,13 @@ class Engine:
 
     def _skip(self, phase: Phase) -> None:
         """A gradient with a NaN never reaches the weights; a run of them ends the training, see `_look`."""
-        self.bad_updates, self.bad_phase = self.bad_updates + 1, phase.name
+        self.bad_updates[phase.name] += 1
         self.journal.count("skipped")
+
+    @property
+    def broken(self) -> bool:
+        """Whether a phase's gradient was not finite too often in a row."""
+        return max(self.bad_updates.values(), default=0) >= PATIENCE
 
     def _batch(self, index: int, micro: int) -> Any:
         """This worker's rows of batch `index`; the next rows are fetched in the background meanwhile."""
@@ -177,7 +183,7 @@ class Engine:
 
     def _look(self, progress: float) -> None:
         """Ask the objective how the training is, and do what it says."""
-        broken = self.bad_updates >= PATIENCE
+        broken = self.broken
         look = self.objective.look(progress, self.step, broken)
         if look is not None:
             self._write({f"health/{name}": value for name, value in look.row.items()}, progress)
@@ -196,9 +202,10 @@ class Engine:
                 self._stop(look.word)
                 return
         if broken:
+            phase = max(self.bad_updates, key=self.bad_updates.get)
             where = f" The last checkpoint in {self.run.path} is whole." if self.run and self.run.resumable() else ""
             raise UserError(
-                f"the {self.bad_phase}'s gradient was not finite {PATIENCE} times in a row, up to step {self.step}: "
+                f"the {phase}'s gradient was not finite {PATIENCE} times in a row, up to step {self.step}: "
                 f"lower optim.lr, or set train.precision=fp32.{where}"
             )
 
@@ -207,7 +214,7 @@ class Engine:
         state = self.run.kept_checkpoint() if self.run else None
         if state is not None:
             self._load(state)
-            self.bad_updates = 0
+            self.bad_updates.clear()
             self.journal.window.clear()  # what it holds was measured of other weights
         return state is not None
 
@@ -248,12 +255,16 @@ class Engine:
             self.bar.evaluated(self.step, metrics)
         self.context.wait()
 
+    @property
+    def _out_of_patience(self) -> bool:
+        return self.without_improvement >= (self.train_spec.patience or math.inf)
+
     def _is_best(self, metrics: dict[str, float]) -> bool:
         if self.objective.best is None:
             return False
         name, direction = self.objective.best
         value = float(metrics[name]) * (1 if direction == "min" else -1)
-        if self.best_value is None or value < self.best_value:
+        if math.isfinite(value) and (self.best_value is None or value < self.best_value):
             self.best_value, self.without_improvement = value, 0
             return True
         self.without_improvement += 1
@@ -283,7 +294,7 @@ class Engine:
             "averages": {name: network.state_dict() for name, network in self.averages.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in objective.optimizers.items()},
             "objective": objective.state(),
-            "bad_updates": self.bad_updates,
+            "bad_updates": dict(self.bad_updates),
             "sound": objective.sound,
         }
 
@@ -309,11 +320,13 @@ class Engine:
         if self.objective.sound and self.context.is_main:
             self.run.keep_checkpoint(state["step"])  # a kill may have come before, or nothing was kept until now
         self.step, self.best_value = state["step"], state["best_value"]
-        self.without_improvement, self.bad_updates = state["without_improvement"], state["bad_updates"]
+        self.without_improvement, self.bad_updates = state["without_improvement"], Counter(state["bad_updates"])
         self.journal.load_state(state["window"])
-        self.clock = Clock(self.train_spec, elapsed=state["elapsed"])
+        self.clock, self.spent = Clock(self.train_spec, elapsed=state["elapsed"]), state["elapsed"]
         due = int(self.clock.progress(self.step) * self.train_spec.evaluations)
-        self.evaluated = min(state["evaluated"], due)  # a longer budget makes room for more
+        self.evaluated = state["evaluated"]
+        if not self._out_of_patience:
+            self.evaluated = min(self.evaluated, due)  # a longer budget makes room for more
         if self.context.is_main:
             self.run.rewind_metrics(self.step)
         self.context.wait()
@@ -333,4 +346,4 @@ class Engine:
         for name, network in self.averages.items():
             network.load_state_dict(state["averages"][name])
         for name, optimizer in self.objective.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
+            restore(optimizer, state["optimizers"][name])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from adverb.errors import UserError
 from adverb.schema.base import AdamWSpec, Ramp
 
 if TYPE_CHECKING:
@@ -97,6 +98,28 @@ class RowwiseAdamW(torch.optim.AdamW):
         root = (square / (1 - beta2**step)).sqrt_().add_(group["eps"])
         rows = self.rows[used].mul_(1 - group["lr"] * group["weight_decay"])
         self.rows.index_copy_(0, used, rows.addcdiv_(gradient, root, value=-group["lr"]))
+
+
+def restore(optimizer: torch.optim.Optimizer, state: dict) -> None:
+    """Load what `optimizer.state_dict()` was, but for the options, such as the weight decay: those are the recipe's.
+
+    An embedding's moments that the other one of `RowwiseAdamW` and AdamW kept, on another machine or under another
+    recipe, start anew. Raises UserError where the weights were grouped otherwise.
+    """
+    options = [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+    try:
+        optimizer.load_state_dict(state)
+    except ValueError:
+        raise UserError(
+            "can't be resumed: the optimiser groups the weights otherwise now. Give optim.weight_decay and "
+            "optim.layer_decay as the run had them"
+        ) from None
+    for group, own in zip(optimizer.param_groups, options, strict=True):
+        group.update(own)
+    rows = optimizer.rows if isinstance(optimizer, RowwiseAdamW) else None
+    for parameter, moments in list(optimizer.state.items()):
+        if ("used_at" in moments) != (parameter is rows):
+            del optimizer.state[parameter]
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -60,7 +60,7 @@ TITLES = {
     "img_per_second": "images per second",
     "mfu": "share of the peak FLOPs",
 }
-UNSHOWN = ("_floor", "_se", "total")  # what stands beside another number, or counts rows
+UNSHOWN = ("_floor", "_se", "_each", "total")  # what stands beside another number, or counts rows
 
 
 def write_report(run: Run, objective=None) -> Path:

@@ -67,15 +67,26 @@ def start(
     if run is not None and _made_its_tokenizer(spec) and (run.model / "tokenizer.json").is_file():
         spec.data.tokenizer = str(run.model)  # text that has changed since would count to another vocabulary
     objective = build(spec, context, console)
-    if run is not None and overrides and context.is_main:
-        run.write_text("recipe.yaml", asked)  # what the run goes on by, and will go on by the next time
-    return carry_out(objective, context, run, out=out, resume=resume, console=console)
+    told = asked if run is not None and overrides else None
+    return carry_out(objective, context, run, out=out, resume=resume, console=console, told=told)
 
 
 def carry_out(
-    objective, context, run: Run | None, *, out: str | Path | None, resume: bool, console: Console
+    objective,
+    context,
+    run: Run | None,
+    *,
+    out: str | Path | None,
+    resume: bool,
+    console: Console,
+    told: str | None = None,
+    go_on: str | None = None,
 ) -> tuple[Run, str]:
-    """Train an objective in `run`, or a new run in `out`; returns as `start` does."""
+    """Train an objective in `run`, or a new run in `out`; returns as `start` does.
+
+    told: a recipe.yaml that a resumed run goes on by from now on; it is written once all of it has proved possible.
+    go_on: the command that resumes it, where that is not `adverb train RUN --resume`.
+    """
     from adverb.engine import Engine
 
     with Progress(console) as bar:
@@ -84,6 +95,8 @@ def carry_out(
             run = Run(context.share(folder.path if folder else None))
         engine = Engine(objective, run, context, bar)
         resumed = engine.resume() if resume else False
+        if told is not None and context.is_main:
+            run.write_text("recipe.yaml", told)
         _say_what(console, objective, context, run, engine.step if resumed else 0)
         if context.is_main:
             bar.note("preparing the judge")
@@ -94,7 +107,7 @@ def carry_out(
         ended = engine.train()
     if context.is_main:
         _note(run, facts | {"ended": ended})
-        _finish(run, objective, ended, engine.clock.elapsed, console)
+        _finish(run, objective, ended, engine.clock.elapsed, console, go_on or f"adverb train {run.path} --resume")
     context.wait()
     return run, ended
 
@@ -140,7 +153,8 @@ def dry_run(name: str, overrides: list[str], *, data: str | None, console: Conso
                   f"{objective.unit}/s")  # fmt: skip
     table.add_row("[dim]steps[/]", f"{steps:,} of {batch} rows" + (f" in {spec.train.minutes:g} minutes"
                   if spec.train.minutes else ""))  # fmt: skip
-    table.add_row("[dim]time[/]", f"about {duration(steps * per_step)}, and {spec.train.evaluations} evaluations")
+    time_of_all = duration(steps * per_step * objective.trainings)
+    table.add_row("[dim]time[/]", f"about {time_of_all}, and {spec.train.evaluations} evaluations")
     console.print(table)
     console.print("[dim]a dry run: nothing was written[/]")
 
@@ -198,12 +212,12 @@ def _say_what(console: Console, objective, context, run: Run, step: int) -> None
         console.print(f"  [dim]resumed[/] at step {step:,}", highlight=False)
 
 
-def _finish(run: Run, objective, ended: str, elapsed: float, console: Console) -> None:
+def _finish(run: Run, objective, ended: str, elapsed: float, console: Console, go_on: str) -> None:
     from adverb.report import write_report
 
     write_report(run, objective)
     if ended != "done":
-        console.print(f"stopped: {ended}; go on with [bold]adverb train {run.path} --resume[/]", highlight=False)
+        console.print(f"stopped: {ended}; go on with [bold]{go_on}[/]", highlight=False)
         return
     console.print(f"[green]done[/] in {duration(elapsed)} · [cyan]{run.path}/report.html[/]", highlight=False)
 

@@ -88,6 +88,9 @@ def test_folders_and_names(tmp_path, shared_data):
         (("mnist", "emoji"), "image"),
     ):
         assert {recognise(shared_data / name) for name in names} == {task}
+    for i in range(3):
+        written(tmp_path / "corpus" / f"part-{i}.jsonl", [{"text": t} for t in FILMS])
+    assert recognise(tmp_path / "corpus") == "pretrain"
     with pytest.raises(UserError, match="no data at"):
         recognise(tmp_path / "nothing")
 

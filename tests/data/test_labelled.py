@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adverb.data.label_kinds import guess_kind, plain, split_label
-from adverb.data.labelled import load_labelled, load_labelled_splits
+from adverb.data.labelled import load_labelled, load_labelled_parts, load_labelled_splits
 from adverb.data.parts import held_out_rows
 from adverb.errors import UserError
 from adverb.schema.tasks import ClassifyData
@@ -85,6 +85,22 @@ def test_files_without_a_header(tmp_path):
     assert len(data) == 40 and data.report.columns == {"text": "0", "label": "1"} and data.lines[0] == 1
     (tmp_path / "a.txt").write_text("".join(f"{'np'[i % 2]}\t{film(i)}\n" for i in range(40)))
     assert load_labelled(tmp_path / "a.txt").label_names == ["n", "p"]
+
+
+def test_a_second_file_names_the_columns_of_one_without_a_header(tmp_path):
+    (tmp_path / "a.csv").write_text("".join(f'{"np"[i % 2]},"{film(i)}"\n' for i in range(40)))
+    (tmp_path / "b.csv").write_text('text,label,why\n"a film, such as it is",n,n 50 % or p 50 %\n"another one",,x\n')
+    data = load_labelled(tmp_path / "a.csv", more=str(tmp_path / "b.csv"))
+    assert data.label_names == ["n", "p"] and len(data) == 41 and data.texts[-1] == "a film, such as it is"
+
+
+def test_a_test_set_without_a_label_column_is_not_used(tmp_path):
+    (tmp_path / "train.csv").write_text("text,target\n" + "".join(f'"{film(i)}",{"np"[i % 2]}\n' for i in range(40)))
+    (tmp_path / "test.csv").write_text("text\n" + "".join(f'"{film(i)}"\n' for i in range(9)))
+    train, _, test = load_labelled_parts(ClassifyData(path=str(tmp_path)))
+    assert test is None and any("test.csv has no labels and is not used" in note for note in train.report.notes)
+    with pytest.raises(UserError, match="no column 'target'"):
+        load_labelled_parts(ClassifyData(path=str(tmp_path / "train.csv"), test=str(tmp_path / "test.csv")))
 
 
 # -- kinds of labels

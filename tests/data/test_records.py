@@ -245,7 +245,7 @@ def test_jsonl_with_broken_lines(read):
     assert reasons == [(3, "not JSON"), (4, "not an object with columns, but a list"), (6, "cut off")]
 
 
-def test_json_in_its_other_forms(read):
+def test_json_in_its_other_forms(read, tmp_path):
     rows, report = read("a.json", '[\n {"text": "a",\n "n": 1},\n {"text": "b"}, 5,\n {"text": "c"}\n]\n')
     assert [(line, row["text"]) for line, row in rows] == [(2, "a"), (4, "b"), (5, "c")]
     assert report.skipped == [(4, "not an object with columns, but a number")]
@@ -254,7 +254,9 @@ def test_json_in_its_other_forms(read):
     assert texts(read("c.json", '{"text": "a"}\n{"text": "b"}\n')[0]) == ["a", "b"]
     rows, report = read("d.json", '[{"text": "a"}, {"te')
     assert texts(rows) == ["a"] and "cut off" in report.skipped[0][1]
-    for content in ('{"text": "a"}', "{nonsense"):
+    (tmp_path / "wide.json").write_text('[{"text": "ä"}, {"text": "b"}]', encoding="utf-16")
+    assert texts(list(read_records(tmp_path / "wide.json"))) == ["ä", "b"]
+    for content in ('{"text": "a"}', "{nonsense", '"a"'):
         with pytest.raises(UserError, match=r"e\.json"):
             read("e.json", content)
 
@@ -358,7 +360,12 @@ def test_parquet_and_its_class_names(tmp_path):
 def test_plain_text_and_standard_input(read):
     assert read("a.txt", "hello\n\n world, x \r\n")[0] == [(1, {"text": "hello"}), (3, {"text": " world, x "})]
     code = "from adverb.data.records import read_records\nprint(list(read_records('-')))"
-    for typed, expected in (("one\ntwö\n", ["one", "twö"]), ('{"text": "a"}\n{"text": "b"}', ["a", "b"])):
+    long = "word " * 20_000  # more than a pipe gives at a time
+    for typed, expected in (
+        ("one\ntwö\n", ["one", "twö"]),
+        ('{"text": "a"}\n{"text": "b"}', ["a", "b"]),
+        (f'{{"text": "{long}"}}\n{{"text": "b"}}\n', [long, "b"]),
+    ):
         done = subprocess.run([sys.executable, "-X", "utf8", "-c", code], input=typed.encode(), capture_output=True)
         assert texts(ast.literal_eval(done.stdout.decode())) == expected, done.stderr
 

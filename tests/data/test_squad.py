@@ -63,6 +63,7 @@ def test_answers_that_are_elsewhere_are_found(load):
             qa("twice", ("Italy", 11), question="Again?"),
             qa("empty", ("Italy", 11), question=" "),
             qa("negative", ("Rome", -3)),
+            {"id": "odd", "question": "Where?", "answers": {"text": ["Rome", "Italy"], "answer_start": [0]}},
         )
     )
     by_id = dict(zip(data.ids, data.answers, strict=True))
@@ -72,6 +73,7 @@ def test_answers_that_are_elsewhere_are_found(load):
     assert data.report.by_reason() == {
         "the answer is not in its context": [4],
         "no answer, and not marked is_impossible": [5],
+        "2 answers, but 1 places": [10],
         "no question": [8],
     }
     assert data.report.unit == "question" and any("found elsewhere" in n and "1, 3, 9" in n for n in data.report.notes)
@@ -92,6 +94,12 @@ def test_answers_that_are_elsewhere_are_found(load):
 def test_forms_of_tables(load, row):
     data = load([{"question": "Where?", "context": CONTEXT} | row, {"question": "Who?", "context": CONTEXT}], "a.jsonl")
     assert data.answers == [[("Italy", 11)], []] and data.ids == ["1", "2"]
+
+
+def test_no_answer_may_be_written_as_nulls(load):
+    nothing = {"question": "Where?", "context": CONTEXT, "answers": {"text": None, "answer_start": None}}
+    empty = nothing | {"answers": {"text": [], "answer_start": []}}
+    assert load([nothing, empty, nothing | {"answers": "Rome"}], "a.jsonl").answers == [[], [], [("Rome", 0)]]
 
 
 def test_tables_in_csv(tmp_path):

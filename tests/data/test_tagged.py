@@ -56,6 +56,16 @@ def test_separators(load, tmp_path, separator, end):
     assert data.texts[0] == "Anna Smith saw Rome ." and data.lines.tolist() == [1, 7]
 
 
+def test_universal_dependencies_are_forms_and_parts_of_speech(load):
+    def line(number: str, form: str, pos: str) -> str:
+        return "\t".join([number, form, form.lower(), pos, "X", "_", "0", "root", "_", "SpaceAfter=No"])
+
+    rows = ["# text = Vámonos ya", line("1-2", "Vámonos", "_"), line("1", "Vamos", "VERB"), line("2", "nos", "PRON"),
+            line("3", "ya", "ADV"), line("3.1", "casa", "NOUN"), ""]  # fmt: skip
+    data = load("\n".join(rows * 4), "a.conllu")
+    assert words_of(data, 0) == ["Vamos", "nos", "ya"] and data.tags[0] == ["VERB", "PRON", "ADV"]
+
+
 def test_documents_comments_and_further_columns(load):
     content = (
         "# text = Anna Smith saw Rome .\n-DOCSTART- -X- O O\n\n" + conll(SENTENCES, " ", "NN B-NP ") + "\n\n# end\n"

@@ -50,6 +50,15 @@ def test_a_remedy_helped_when_it_stays_healthy_and_not_when_anything_is_found():
         assert care.outcome("healthy") is None and care.outcome(word) is False and care.outcome(word) is None
 
 
+def test_what_the_user_changes_after_a_remedy_stays_changed():
+    spec, care = recipe.load("image-gan"), Care()
+    healed = changed(spec, care.prescribe("diverging", spec))
+    assert care.resumed(spec) == healed
+    care.prescribe("diverging", healed)
+    own = recipe.load("image-gan", {"optim.lr": 1e-5})
+    assert care.resumed(own) == own and care.changes == {}
+
+
 def test_care_survives_a_checkpoint():
     spec, care = recipe.load("image-gan"), Care()
     care.prescribe("diverging", spec)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import time
 
@@ -41,7 +42,10 @@ def test_curves_floors_samples_and_health(run):
     write(run, head(3) | {"health/word": "healthy", "health/variety": 0.9})
     write(
         run,
-        *(head(step) | {"eval/frechet": 9.0 - step, "eval/frechet_floor": 0.5, "eval/samples": 100} for step in (2, 4)),
+        *(
+            head(step) | {"eval/frechet": 9.0 - step, "eval/frechet_floor": 0.5, "eval/kernel_floor": math.nan}
+            for step in (2, 4)
+        ),
     )
     (run / "metrics.jsonl").open("a").write('{"step": 5, "torn')  # by a kill
     for step in (2, 4):

@@ -136,6 +136,8 @@ def _one(
     name: str, loss: str, seed: int, minutes: float | None, steps: int | None, data: str, out: Path, console: Console
 ) -> dict[str, float]:
     recipe = recipe_of(name, loss, seed, minutes, steps)
+    if name.startswith("stacked-mnist"):
+        recipe.data.path = f"{name} of {data}"
     context = Context.create(recipe.train)
     run = Run(out / f"{name}-{loss}-{seed}")
     exists = run.exists()
@@ -145,7 +147,13 @@ def _one(
     ):
         raise UserError(f"{run.path} was trained by other settings: name another --out")
     _, ended = training.carry_out(
-        objective, context, run if exists else None, out=run.path, resume=exists, console=console
+        objective,
+        context,
+        run if exists else None,
+        out=run.path,
+        resume=exists,
+        console=console,
+        go_on="the same command",
     )
     if ended != "done":
         raise KeyboardInterrupt

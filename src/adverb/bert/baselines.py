@@ -37,6 +37,13 @@ class BaselineConfig:
     dropout: float = 0.0
     initializer_range: float = 0.02
 
+    def __post_init__(self):
+        if self.kind == "gpt" and self.hidden_size % self.num_attention_heads:
+            raise UserError(
+                f"A hidden size of {self.hidden_size} is not divisible by {self.num_attention_heads} heads.\n"
+                f"Choose model.heads so that it is."
+            )
+
 
 class Baseline(nn.Module):
     """Embeddings, tied to the output, around what a subclass computes from them."""

@@ -23,7 +23,9 @@ SPECIALS = {
     "mask_token": "[MASK]",
 }
 MOST_WORDS = 5_000_000  # of training a vocabulary
-MOST_LETTERS = 1000  # as in the trainers of others: enough for alphabets; rare symbols become [UNK]
+# As in the trainers of others: enough for alphabets, rare symbols become [UNK]. Of scripts with thousands of letters,
+# each of which is a word of its own, half the vocabulary may be letters.
+MOST_LETTERS = 1000
 NO_LIMIT = 10**6  # transformers writes 1e30 for a model without a limit
 
 # tokenizers keeps truncation as a state of the tokenizer: two threads that cut at different lengths must take turns.
@@ -167,7 +169,7 @@ class Tokenizer:
                 counts = Counter({word: count for word, count in counts.items() if count > 1})
         # The trainer numbers letters in the order of a hash map, which differs from run to run and decides ties.
         # Given as tokens that exist already, they have an order.
-        letters, inner = _alphabet(tokenizer.backend, counts)
+        letters, inner = _alphabet(tokenizer.backend, counts, max(MOST_LETTERS, vocab_size // 2))
         if not letters:
             raise UserError("There is no text to learn a vocabulary from.")
         trainer = WordPieceTrainer(
@@ -231,7 +233,7 @@ class Tokenizer:
         _write_json(folder / "special_tokens_map.json", self.names)
 
 
-def _alphabet(backend: tokenizers.Tokenizer, counts: Counter[str]) -> tuple[list[str], list[str]]:
+def _alphabet(backend: tokenizers.Tokenizer, counts: Counter[str], most: int) -> tuple[list[str], list[str]]:
     """The most frequent letters, sorted; and those of them that stand inside words."""
     frequency: Counter[str] = Counter()
     inside: set[str] = set()
@@ -240,7 +242,7 @@ def _alphabet(backend: tokenizers.Tokenizer, counts: Counter[str]) -> tuple[list
             for letter in word:
                 frequency[letter] += count
             inside.update(word[1:])
-    kept = sorted(sorted(frequency, key=lambda letter: (-frequency[letter], letter))[:MOST_LETTERS])
+    kept = sorted(sorted(frequency, key=lambda letter: (-frequency[letter], letter))[:most])
     return kept, [letter for letter in kept if letter in inside]
 
 

@@ -73,8 +73,8 @@ def scores(sides: list[Side]) -> Scores:
         names = dict.fromkeys(n for side in sides for r in side.records for n in _numbers(r, when, hidden))
         for name in names:
             row = Row(name, when, [_score(side, name, when, hidden) for side in sides])
-            if when == "best" and all(s is None or s.values == _last(rows, name, i) for i, s in enumerate(row.scores)):
-                continue  # the last evaluation was the best one everywhere
+            if when == "best" and all(_best_is_last(side, name, hidden) for side in sides):
+                continue
             there = [i for i, score in enumerate(row.scores) if score is not None]
             grounds = [ground(sides[i].first, when, name) for i in there]
             apart = sorted({key for g in grounds for key in g if g[key] != grounds[0].get(key)})
@@ -104,14 +104,14 @@ def ground(record: Record, when: str, metric: str = "") -> Ground:
     keys = record.keys
     path = _path(keys.get("data.path"))
     if record.kind == "images":
-        last = record.evaluations[-1] if record.evaluations else {}
+        of = record.evaluations[0 if when == "best" else -1] if record.evaluations else {}
         names = {"size": "size", "channels": "channels", "labels": "label", "limit": "limit"}
         found = {"images": path} | {name: _said(keys.get(f"data.{key}")) for name, key in names.items()}
         if metric in OF_CAPTIONS:
             found["held-out captions"] = _said(keys.get("data.held_out"))
         if metric not in LIKELIHOOD:
             found["features"] = record.facts.get("judge") or str(keys.get("evaluate.features"))
-            found["samples"] = f"{last.get('eval/samples', 0):,.0f}"
+            found["samples"] = f"{of.get('eval/samples', 0):,.0f}"
         return found
     if record.kind == "text":
         return {
@@ -142,7 +142,7 @@ def at_equal_cost(sides: list[Side], cost: str, metric: str | None = None) -> tu
     has no cost, or was judged on other ground, or all spent about the same: then the last evaluations compare.
     """
     hidden = both_hidden(sides)
-    if len({repr(ground(side.first, "last")) for side in sides}) > 1:
+    if any(len({repr(ground(side.first, when)) for side in sides}) > 1 for when in ("last", "best")):
         return None
     metric = metric or main_metric(sides)
     spent = [_cost(record, cost) for side in sides for record in side.records]
@@ -170,14 +170,18 @@ def curve(
 ) -> list[tuple[float, float]]:
     """(x, value) at every evaluation, or logged row of the training, that has a finite one.
 
-    across: "seconds", "step" or "flops".
+    Of numbers that depend on how many samples are judged, those of as many as at the first evaluation: the last one
+    judges more. across: "seconds", "step" or "flops".
     """
     each = record.facts.get("flops_per_step")
     if across == "flops" and not each:
         return []
+    usual = record.evaluations[0].get("eval/samples") if record.evaluations else None
     points = []
     for row in record.training if training else record.evaluations:
         value = row.get(metric) if training else _renamed(row, "eval/", hidden).get(metric)
+        if not training and metric not in LIKELIHOOD and row.get("eval/samples") != usual:
+            value = row.get(f"eval/{metric}_each")
         if value is not None and math.isfinite(value):
             points.append((row["step"] * each if across == "flops" else row[across], value))
     return points
@@ -198,8 +202,11 @@ def _read_off(points: list[tuple[float, float]], x: float) -> float | None:
     return points[-1][1] if points and x >= points[-1][0] else None
 
 
-def _last(rows: list[Row], name: str, i: int) -> list[float]:
-    return next(row.scores[i].values for row in rows if (row.metric, row.when) == (name, "last"))
+def _best_is_last(side: Side, name: str, hidden: bool) -> bool:
+    """Whether the last evaluation was the best one in all runs."""
+    curves = [[y for _, y in curve(record, name, "step", hidden)] for record in side.records]
+    best = min if direction(name) == "min" else max
+    return all(best(values) == values[-1] for values in curves if values)
 
 
 def _numbers(record: Record, when: str, hidden: bool) -> dict[str, float]:

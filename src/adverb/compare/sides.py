@@ -35,6 +35,8 @@ class Record:
             self.objective = self.recipe["objective"]
         except (yaml.YAMLError, KeyError, TypeError):
             raise UserError(f"{self.run.path / 'recipe.yaml'} is damaged: it says no objective") from None
+        if self.objective == "tokenizer":
+            raise UserError(f"{self.run.path} made a tokenizer, of which there is nothing to compare: leave it out")
         self.keys = flat(self.recipe)
         self.rows = [row for row in self.run.metrics() if all(name in row for name in HEAD)]
         self.facts = self.run.facts()

@@ -120,7 +120,7 @@ def captions_of(images: ImageSet, held_out: float, where: str, seed: int = 0) ->
         more. where: the data, as an error names it. seed: of their choice.
     Raises UserError where there are neither captions nor labels, and where all mean the same.
     """
-    if images.captions is not None:
+    if images.captions is not None and (images.labels is None or any(map(_plain, images.captions))):
         return _given(images, held_out, where, seed)
     if images.labels is None:
         raise UserError(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from adverb.data.decoding import Lines
-from adverb.data.records import Report, find_column, tell_encoding
+from adverb.data.records import Report, find_column, suffix_of, tell_encoding
 from adverb.errors import UserError
 
 SEPARATORS = {"\t": "\t", " ": r"[ \t]+", ",": ",", ";": ";", "|": r"\|"}
@@ -25,7 +25,8 @@ def read_conll(
 ) -> tuple[list[str], list[Words], list[list[str]], list[list[int]], Report]:
     """(texts, words, tags, lines of the words, what was found): words joined by one space.
 
-    word, tag: columns by number or by name; the first and the last where they are None. A line with another number
+    word, tag: columns by number or by name; the first and the last where they are None, of CoNLL-U the form and the
+    part of speech, and of its lines those of whole words. A line with another number
     of columns than most is left out; -DOCSTART- and comments (#) are passed over. A word is what stands between the
     separators, so it may hold spaces where tabs separate. Raises UserError for a file without columns, and for a
     column that is not there.
@@ -36,8 +37,9 @@ def read_conll(
     tell_encoding(report, lines)
     cut, width = find_columns([line for _, line in numbered], str(path))
     names, first = _header(numbered, cut, width)
-    at_word = _place(word, 0, names, str(path), "data.word")
-    at_tag = _place(tag, width - 1, names, str(path), "data.tag")
+    universal = suffix_of(path) == ".conllu" and width == 10
+    at_word = _place(word, 1 if universal else 0, names, str(path), "data.word")
+    at_tag = _place(tag, 3 if universal else width - 1, names, str(path), "data.tag")
     if at_word == at_tag:
         raise UserError(f"{path}: column {at_word} can't be both the word and the tag (data.word, data.tag)")
     report.columns = {"word": names[at_word], "tag": names[at_tag]}
@@ -54,7 +56,7 @@ def read_conll(
                 tags.append(marks)
                 places.append(numbers)
                 sentence = []
-        elif line.startswith("-DOCSTART-"):
+        elif line.startswith("-DOCSTART-") or (universal and len(cells) == width and not cells[0].isdecimal()):
             continue
         elif len(cells) != width:
             if not line.startswith("#"):

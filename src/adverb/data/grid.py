@@ -88,10 +88,16 @@ def save_grid(
     return _write(Path(path), lambda beside: sheet.save(beside, format="PNG", optimize=False))
 
 
-def save_images(images: Any, folder: str | Path) -> Path:
-    """Write each image as a file, 00000.png and so on, transparent where it is, into a folder that is made."""
+def save_images(images: Any, folder: str | Path, again: bool = False) -> Path:
+    """Write each image as a file, 00000.png and so on, transparent where it is, into a folder that is made.
+
+    again: the folder holds what an earlier call wrote, of which files with higher numbers are removed.
+    """
     folder, pixels = Path(folder), as_pixels(images)
     digits = max(5, len(str(len(pixels) - 1)))
+    for file in folder.glob("*.png") if again else ():
+        if len(file.stem) >= 5 and file.stem.isdecimal() and int(file.stem) >= len(pixels):
+            file.unlink()
     for i, image in enumerate(pixels):
         picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
         _write(folder / f"{i:0{digits}d}.png", lambda beside, picture=picture: picture.save(beside, format="PNG"))

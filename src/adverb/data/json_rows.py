@@ -9,13 +9,19 @@ from typing import Any
 from adverb.errors import UserError
 
 BLOCK = 1 << 18  # characters of an array parsed at a time
+TORN = 4096  # bytes that a pipe gives at a time: a line may go on behind them
 Skip = Callable[[int, str], None]
 Numbered = Iterator[tuple[int, dict[str, Any]]]
 
 
 def is_jsonl(head: bytes, least: int = 1) -> bool:
-    """Whether the first line is a JSON object of its own, and the next one (there must be `least`) begins another."""
-    first, _, rest = head.partition(b"\n")
+    """Whether the first line is a JSON object of its own, and the next one (there must be `least`) begins another.
+
+    Of a line that is longer than `head`, its beginning decides, where it need not have a next one.
+    """
+    first, end, rest = head.partition(b"\n")
+    if not end and least < 2 and len(head) >= TORN and head.startswith(b'{"'):
+        return True
     try:
         return isinstance(json.loads(first), dict) and (rest.lstrip()[:1] == b"{" or not rest.strip() and least < 2)
     except ValueError:
@@ -116,6 +122,10 @@ class _Array:
 def member_rows(text: str, name: str, skip: Skip) -> tuple[str, Numbered]:
     """The member of an object that lists its rows, and (number, row) of them. Raises UserError where none does."""
     whole = parse_json(text, name)
+    if isinstance(whole, list):  # in an encoding by which its first bytes did not say so
+        whole = {"rows": whole}
+    if not isinstance(whole, dict):
+        raise UserError(f"{name}: no rows, but a single JSON value: write one object a line, or a list of them")
     lists = {k: v for k, v in whole.items() if isinstance(v, list) and v and isinstance(v[0], dict)}
     if len(lists) != 1:
         has = f"it has {', '.join(map(str, whole))}" if len(whole) <= 20 else f"it has {len(whole)} members"

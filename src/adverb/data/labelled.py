@@ -77,7 +77,12 @@ def load_labelled(
     records = Records(where, form="delimited")
     report = records.report
     sample, present, rows = peek(records)
-    columns = choose_columns(sample, present, report.name, text=text, pair=pair, label=label)
+    try:
+        columns = choose_columns(sample, present, report.name, text=text, pair=pair, label=label)
+    except UserError as error:
+        if label_names is None or any(one in present for one in str(label).split(",")):
+            raise
+        raise NoLabels(str(error)) from None
     report.columns = columns.roles()
     texts, pairs, values, lines = _collect(rows, columns, report)
     if more is not None:
@@ -130,7 +135,7 @@ def load_labelled_parts(spec: ClassifyData) -> tuple[Labelled, Labelled | None, 
 
 
 class NoLabels(UserError):
-    """Not one row has a label."""
+    """Not one row has a label, or there is no column for one."""
 
 
 def _collect(rows, columns: Columns, report: Report):
@@ -168,9 +173,14 @@ def _collect(rows, columns: Columns, report: Report):
 
 
 def _read_more(more: str, columns: Columns, report: Report):
-    """What `_collect` finds in a second file. Raises UserError where it has other columns, or not one label yet."""
+    """What `_collect` finds in a second file. Raises UserError where it has other columns, or not one label yet.
+
+    Of a file without a header, whose columns are numbers, a second one may have named them: text, pair, label.
+    """
     records = Records(more, form="delimited")
     _, names, rows = peek(records)
+    if columns.text.isdigit() and {"text", "label"} <= set(names):
+        columns = Columns("text", "pair" if columns.pair else None, ["label"])
     for role, column in columns.roles().items():
         for one in column.split(","):
             find_column(one, names, f"{more} (data.more)", f"the {role} in {report.name}")

@@ -44,7 +44,12 @@ def recognise(path: str | Path) -> str:
         return "tag"
     if files and all(FORMS.get(suffix_of(file)) == "text" for file in files):
         return _of_text(files[0]) if len(files) <= 3 else "pretrain"
-    return of_rows(find_splits(path).train if where is None or where.is_dir() else where)
+    try:
+        return of_rows(find_splits(path).train if where is None or where.is_dir() else where)
+    except UserError:
+        if len(files) > 1 and of_rows(min(files)) == "pretrain":  # a corpus may lie in any number of files
+            return "pretrain"
+        raise
 
 
 def _tables(folder: Path) -> list[Path]:

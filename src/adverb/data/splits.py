@@ -117,7 +117,7 @@ def _of_folder(folder: Path) -> dict[str, Where]:
 def _one(part: str, folder: Path, files: list[Path]) -> Path:
     patterns = {SHARD.sub("*", str(file)) for file in files}
     shard = SHARD.search(files[0].name)
-    if shard and len(patterns) == 1:
+    if shard and len(patterns) == 1 and files[0].suffix == ".parquet":
         if len(files) < int(shard[1]):
             raise UserError(f"{folder} holds {len(files)} of the {int(shard[1])} files of '{part}'")
         return Path(patterns.pop())

@@ -179,7 +179,11 @@ def _read_squad(articles: list[Any], collected: _Collected) -> None:
             context = as_text(paragraph.get("context"))
             for qa in paragraph.get("qas") or []:
                 number += 1
-                answers = [] if qa.get("is_impossible") else _answers(qa.get("answers"))
+                try:
+                    answers = [] if qa.get("is_impossible") else _answers(qa.get("answers"))
+                except ValueError as error:
+                    report.skipped.append((number, str(error)))
+                    continue
                 if not answers and not qa.get("is_impossible"):
                     report.skipped.append((number, "no answer, and not marked is_impossible"))
                     continue
@@ -220,9 +224,9 @@ def _answers(value: Any, start: Any = None) -> list[Told]:
     if value is None or value == "":
         return []
     if isinstance(value, dict):
-        texts, starts = value.get("text", []), value.get("answer_start", start)
+        texts, starts = value.get("text") or [], value.get("answer_start", start)
         texts = [texts] if isinstance(texts, str) else texts
-        starts = starts if isinstance(starts, list) else [starts] * len(texts)
+        starts = starts if isinstance(starts, list) and texts else [starts] * len(texts)
         if len(texts) != len(starts):
             raise ValueError(f"{len(texts)} answers, but {len(starts)} places")
         return [(as_text(t), _whole(s)) for t, s in zip(texts, starts, strict=True)]

@@ -85,10 +85,11 @@ def _where(spec: ClassifyData):
 
 
 def _columns(spec: ClassifyData, labelled: Labelled, sample, names: list[str], where: str) -> tuple[str, str | None]:
-    """The columns of the labelled rows where they are there, else guessed."""
+    """The columns of the labelled rows where they are there, else guessed; where they have no names, as told."""
     roles = labelled.report.columns
     paired = labelled.pairs is not None
-    if roles["text"] in names and (not paired or roles["pair"] in names):
+    same = spec.text is not None or not roles["text"].isdigit()
+    if same and roles["text"] in names and (not paired or roles["pair"] in names):
         return roles["text"], roles["pair"] if paired else None
     if spec.text is not None and names != ["text"]:
         find_column(spec.text, names, where, "data.text")  # raises with the nearest name

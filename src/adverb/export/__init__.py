@@ -111,8 +111,8 @@ def _reader(found: Reader, model: str, to: str, folder: Path, data: str | None, 
     precision = "int8" if to == "onnx-int8" else "fp32"
     run = Run(model)
     recipe = run.recipe() if run.exists() else None
-    sample = sample_of(found, recipe, data)
     source = onnx.network_of(found)
+    sample = sample_of(found, recipe, data)
     distance = onnx.write(found, folder, precision, feeds_of(found, sample, source.token_budget), sample.real)
     written = Reader.load(folder)
     told = Told(note=f"{len(sample.texts)} texts of {sample.name}")
@@ -122,8 +122,12 @@ def _reader(found: Reader, model: str, to: str, folder: Path, data: str | None, 
     told.add("one text", *(f"{milliseconds(call):.2f} ms" for call in said))
     told.add("largest difference", "", short(distance.largest))
     told.add("equal predictions", "", f"{distance.equal:.2%}")
-    if _judgeable(found, recipe):
-        (name, before, rows), (_, after, _) = (_judged(one, recipe, model, console) for one in (found, written))
+    try:
+        both = [_judged(one, recipe, model, console) for one in (found, written)] if _judgeable(found, recipe) else []
+    except UserError as error:  # the data of a run may be elsewhere, or have changed
+        both, told.note = [], f"{told.note}; not judged by the run's own data: {error}"
+    if both:
+        (name, before, rows), (_, after, _) = both
         told.add(name.replace("_", " "), f"{before:.4f}", f"{after:.4f}")
         lost = (before - after) * (1 if found.verb == "answer" else 100)  # answers are judged in per cent
         most = max(BOUNDS[precision].points, 200 / rows)  # of few rows, two that change are no finding
@@ -146,6 +150,11 @@ def _judgeable(reader: Reader, recipe: dict[str, Any] | None) -> bool:
 
     if not ((recipe or {}).get("data") or {}).get("path"):
         return False
+    if reader.facts.get("out_of_fold"):  # all rows were learnt from, but for those of a test set
+        from adverb.data.labelled import load_labelled_parts
+        from adverb.schema.tasks import ClassifyData
+
+        return load_labelled_parts(ClassifyData.model_validate(recipe["data"]))[2] is not None
     return reader.verb == "fill_mask" or recipe["objective"] == TASKS[reader.verb][0]
 
 

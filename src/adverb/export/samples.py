@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -32,10 +33,8 @@ class Sample:
 
 
 def sample_of(reader: Reader, recipe: dict[str, Any] | None, data: str | None) -> Sample:
-    """COUNT texts at random: of `data`, else of what the run was trained on, else made of the vocabulary.
-
-    Raises UserError where the file, or the data of the recipe, can't be read.
-    """
+    """COUNT texts at random: of `data`, else of what the run was trained on where that is still there, else made of
+    the vocabulary. Raises UserError where the file can't be read."""
     random = np.random.default_rng(0)
 
     def drawn(texts: list[str], pairs: list[str] | None, name: str) -> Sample:
@@ -51,10 +50,10 @@ def sample_of(reader: Reader, recipe: dict[str, Any] | None, data: str | None) -
         paired = all(row.pair is not None for row in rows)
         return drawn([row.text for row in rows], [row.pair for row in rows] if paired else None, data)
     told = (recipe or {}).get("data") or {}
-    if told.get("path"):
-        if reader.verb in TASKS and recipe["objective"] == TASKS[reader.verb][0]:
+    with contextlib.suppress(UserError):
+        if told.get("path") and reader.verb in TASKS and recipe["objective"] == TASKS[reader.verb][0]:
             return drawn(*_trained_on(reader.verb, TASKS[reader.verb][1].model_validate(told)), told["path"])
-        if reader.verb == "fill_mask":
+        if told.get("path") and reader.verb == "fill_mask":
             found = (text for text in paragraphs(find_text(told["path"], told.get("column") or "text")) if text)
             return drawn(list(islice(found, POOL)), None, told["path"])
     return _made_up(reader, random)

@@ -96,6 +96,7 @@ class Care:
 
     tried: dict[str, int] = field(default_factory=dict)  # finding -> how many of its remedies were considered
     changes: Changes = field(default_factory=dict)  # all that is changed now
+    before: Changes = field(default_factory=dict)  # what the recipe said in its place
     treated: str = ""  # the finding that the last remedy was for, until it is known whether it helped
     healthy: int = 0  # looks in a row since then that were healthy
 
@@ -107,6 +108,7 @@ class Care:
         """`next`, and from now on it counts as tried."""
         self.tried[finding], changes = self._next(finding, recipe)
         if changes:
+            self.before = {key: value_of(recipe, key) for key in changes} | self.before
             self.changes |= changes
             self.treated, self.healthy = finding, 0
         return changes
@@ -131,6 +133,12 @@ class Care:
             return word == "healthy"
         return None
 
+    def resumed(self, recipe: GanRecipe) -> GanRecipe:
+        """The recipe of a resumed run, as it was changed; what the user has changed since then is left alone."""
+        same = {key for key in self.changes if value_of(recipe, key) == self.before[key]}
+        self.changes = {key: value for key, value in self.changes.items() if key in same}
+        return changed(recipe, self.changes)
+
     def state(self) -> dict[str, Any]:
         return {name: dict(value) if isinstance(value, dict) else value for name, value in vars(self).items()}
 
@@ -147,9 +155,14 @@ def changed(recipe: GanRecipe, changes: Changes) -> GanRecipe:
     return recipe
 
 
+def value_of(recipe: GanRecipe, key: str) -> Any:
+    section, leaf = key.split(".")
+    return getattr(getattr(recipe, section), leaf)
+
+
 def in_words(changes: Changes, recipe: GanRecipe) -> str:
     """`loss.name minimax → non-saturating`, as `recipe` still has the old values."""
-    old = {key: getattr(getattr(recipe, key.split(".")[0]), key.split(".")[1]) for key in changes}
+    old = {key: value_of(recipe, key) for key in changes}
     return ", ".join(f"{key} {_say(old[key])} → {_say(new)}" for key, new in changes.items() if old[key] != new)
 
 

@@ -25,7 +25,7 @@ def resolve(recipe: ImageRecipe, images, device: torch.device, precision: str) -
         raise UserError(
             f"model.conditional=true, but {recipe.data.path} has no labels: put the images in class folders"
         )
-    patch = model.patch or _patch(model.network, (height, width), device)
+    patch = (model.patch if model.network == "residual" else 1) or _patch(model.network, (height, width), device)
     model = model.model_copy(
         update={
             "conditional": bool(images.labels is not None if model.conditional is None else model.conditional),

@@ -75,8 +75,8 @@ def why(one: Next, labelled: Labelled) -> str:
 
 
 def write_next(path: Path, texts: list[Next], labelled: Labelled, unlabelled: Unlabelled) -> None:
-    """The columns of the labelled rows, the label empty, and `why`."""
-    roles = labelled.report.columns
+    """The columns of the labelled rows, the label empty, and `why`. Where they have no names, they are given some."""
+    roles = {role: role if column.isdigit() else column for role, column in labelled.report.columns.items()}
     pair = [roles["pair"]] if unlabelled.pairs is not None else []
     rows = (
         [unlabelled.texts[one.row], *([unlabelled.pairs[one.row]] if pair else []), "", why(one, labelled)]

@@ -21,7 +21,7 @@ AT = (1, 5, 10)  # how many of the nearest real images are looked at
 def match_metrics(
     generator, captions: Captions, data: ImageSet, extractor: FeatureExtractor, seed: int = 2
 ) -> dict[str, float]:
-    """How well images of unseen captions match them. Empty where there are none, or no judge for them.
+    """How well images of unseen captions, IMAGES of them at most, match them. Empty where there is none, or no judge.
 
     generator: a `TextGenerator`. Captions made from labels: `unseen_agreement`, the share of images in which a
     classifier sees the caption's class. Captions of the data: `recall_1`, `recall_5`, `recall_10` of `retrieval`
@@ -29,17 +29,20 @@ def match_metrics(
     """
     if not captions.unseen or (captions.made and extractor.kind != "classifier"):
         return {}
-    each = math.ceil(IMAGES / len(captions.unseen))
-    latents = generator.latents(each * len(captions.unseen), seed)
-    made = generator.draw(latents, generator.read([text for text in captions.unseen for _ in range(each)]))
-    groups = torch.from_numpy(np.repeat(captions.unseen_groups, each))
+    chosen = np.arange(len(captions.unseen))
+    if len(chosen) > IMAGES:
+        chosen = np.linspace(0, len(chosen) - 1, IMAGES).astype(np.int64)
+    chosen = np.repeat(chosen, math.ceil(IMAGES / len(chosen)))
+    latents = generator.latents(len(chosen), seed)
+    made = generator.draw(latents, generator.read([captions.unseen[i] for i in chosen]))
+    groups = torch.from_numpy(captions.unseen_groups[chosen])
     if captions.made:
         return {"unseen_agreement": agreement(extractor.classify(made), groups)}
-    rows = np.flatnonzero(np.isin(captions.of_image, captions.unseen_groups))
-    real = extractor(data.batch(rows))
+    rows = np.flatnonzero(np.isin(captions.of_image, np.unique(groups)))
+    drawn, real, real_groups = extractor(made), extractor(data.batch(rows)), torch.from_numpy(captions.of_image[rows])
     found = {}
     for k in AT:
-        recall, chance = retrieval(extractor(made), groups, real, torch.from_numpy(captions.of_image[rows]), k)
+        recall, chance = retrieval(drawn, groups, real, real_groups, k)
         found |= {f"recall_{k}": recall, f"recall_{k}_floor": chance}
     return found
 

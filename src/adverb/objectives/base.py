@@ -106,6 +106,7 @@ class Objective:
     best: tuple[str, str] | None = None  # (metric of evaluate(), "min" | "max") that picks best/
     unit: str = "rows"  # what the progress bar counts per second
     units_per_step: int = 0
+    trainings: int = 1  # about as long as this one that a run makes, those that it measures and chooses by included
     flops_per_step: float | None = None  # for utilisation, where it is known
     sound: bool = False  # whether the checkpoint being written is one to go back to (see `Look`)
 

@@ -43,6 +43,12 @@ class Classify(FineTune):
         balanced = self.recipe.loss.class_weights == "balanced" and self.kind != "regression"
         self.class_weights = class_weights(targets, self.labels).to(self.context.device) if balanced else None
 
+    def facts(self) -> dict[str, Any]:
+        """Also which columns the texts were in, where they have names, and whether a row is two texts."""
+        roles = self.train.report.columns
+        columns = {role: roles[role] for role in ("text", "pair") if role in roles and not roles[role].isdigit()}
+        return super().facts() | {"columns": columns, "pairs": self.train.pairs is not None}
+
     def config_changes(self) -> dict[str, Any]:
         return {"problem_type": PROBLEMS[self.kind]}
 

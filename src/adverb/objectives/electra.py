@@ -90,7 +90,7 @@ class Electra(Pretrain):
         pair = networks["model"]
         losses, right, verdicts, answers, shown = [], [], [], [], []
         for ids, masked in self.judged_masks(self.recipe.evaluate.rows * (4 if final else 1)):
-            hidden = torch.where(masked.input_ids != ids, self.tokenizer.mask_id, masked.input_ids)
+            hidden = fill_in(ids, masked.take, masked.labels, torch.full_like(masked.take, self.tokenizer.mask_id))
             apart = self.apart(ids)
             uniforms = torch.rand(masked.take.shape, generator=torch.Generator().manual_seed(len(losses)))
             with self.context.autocast():

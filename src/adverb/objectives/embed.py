@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from adverb.bert.checkpoint import Loaded
 from adverb.bert.heads import cross_entropy
 from adverb.data.pairs import TextPairs, load_pair_splits
+from adverb.errors import UserError
 from adverb.objectives.finetune import FineTune, Row
 from adverb.schema.tasks import EmbedRecipe
 
@@ -25,6 +26,11 @@ class Embed(FineTune):
     unit = "pairs"
 
     def read(self) -> None:
+        if self.context.world * self.recipe.train.accumulate > 1:
+            raise UserError(
+                "embed compares the texts of a batch with each other, so a batch can't be cut up: leave "
+                "train.accumulate, torchrun or accelerate launch out, or give a smaller train.batch_size"
+            )
         self.train, self.valid, self.test = load_pair_splits(self.recipe.data)
         self.graded = self.train.scores is not None
         self.best = ("spearman" if self.graded else "mrr", "max")

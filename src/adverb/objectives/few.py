@@ -141,4 +141,5 @@ class FromFew(Classify):
         if self.folded:
             lines["held out"] = f"nothing; measured out of {self.recipe.few.folds} folds of the rows trained on"
         lines["unlabelled"] = "; ".join(self.few.unlabelled.report.lines())
-        return lines | {"method": self.method}
+        others = f"; the last of {self.trainings} trainings, to measure and choose by" if self.trainings > 1 else ""
+        return lines | {"method": self.method + others}

@@ -25,7 +25,7 @@ METHODS: dict[str, type[FromFew]] = {kind.method: kind for kind in (FromFew, Con
 def build_few(recipe: ClassifyRecipe, context, console: Console, trial: bool = False) -> FromFew:
     """The objective of a recipe with `data.unlabelled`; chosen here and now where `few.method` is "auto".
 
-    trial: nothing is going to be trained to its end, so nothing is chosen.
+    trial: nothing is going to be trained to its end, so nothing is chosen, and the longest way stands for all.
     """
     if context.world > 1:
         raise UserError("few labels are learnt by one worker, in minutes: leave torchrun or accelerate launch out")
@@ -34,12 +34,14 @@ def build_few(recipe: ClassifyRecipe, context, console: Console, trial: bool = F
     if recipe.train.batch_size == 1 and recipe.few.method in ("auto", "contrast"):
         raise UserError("train.batch_size=1 has no room for a text with a label beside one without: give 2 or more")
     few = read_few(recipe)
-    said = None
-    if recipe.few.method == "auto":
+    said, auto = None, recipe.few.method == "auto"
+    if auto:
         recipe.few.method = "contrast"
         if not trial:
             recipe.few.method, said = choose(recipe, context, few, console)
-    return METHODS[recipe.few.method](recipe, context, console, few, said if few.valid is None else None)
+    objective = METHODS[recipe.few.method](recipe, context, console, few, said if few.valid is None else None)
+    objective.trainings = 1 + (len(METHODS) if auto else 1) * (recipe.few.folds if few.valid is None else auto)
+    return objective
 
 
 def choose(recipe: ClassifyRecipe, context, few: Few, console: Console) -> tuple[str, np.ndarray]:

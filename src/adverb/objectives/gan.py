@@ -187,7 +187,7 @@ class Gan(ImageObjective):
         self.p = state["p"]
         self.health.load_state(state["health"])
         self.care.load_state(state["care"])
-        self.recipe = changed(self.recipe, self.care.changes)
+        self.recipe = self.care.resumed(self.recipe)
 
     # -- in words
 

@@ -44,10 +44,10 @@ class FeatureGenerator(nn.Module):
 
 class GanBert(FromFew):
     method = "gan-bert"
-    headline = ("supervised", "unsupervised", "matching")
 
     def __init__(self, *args, **more):
         super().__init__(*args, **more)
+        self.headline = ("supervised", "unsupervised", "matching")
         model, recipe = self.networks["model"], self.recipe
         self.more_rows = self.encode_unlabelled()
         self.more_order = LengthOrder(self.lengths_of(self.more_rows), recipe.train.batch_size, recipe.seed + 1)

@@ -30,7 +30,7 @@ Batch = tuple[Tensor, Tensor | None]  # images uint8 [N, H, W, C], labels int64 
 
 
 class ImageObjective(Objective):
-    best = ("frechet", "min")
+    best = ("frechet_each", "min")
     unit = "img"
 
     def __init__(self, recipe: ImageRecipe, context, console):
@@ -94,9 +94,11 @@ class ImageObjective(Objective):
     # -- judging and keeping
 
     def evaluate(self, networks: dict[str, nn.Module], folder: Path, step: int, final: bool) -> dict[str, float]:
+        """Also `frechet_each`, which the best model is chosen by: by as many samples as at every other evaluation."""
         generator = self._pipeline(networks)
         save_grid(path=folder / f"step-{step:07d}.png", **self.sheet(generator))
-        return self._judge(generator, scale=5 if final else 1)
+        each = self._judge(generator)
+        return (self._judge(generator, scale=5) if final else each) | {"frechet_each": each["frechet"]}
 
     def sheet(self, generator: Generator) -> dict[str, Any]:
         """Samples for `save_grid`, of the same noise at every evaluation: images uint8 [N, H, W, C], columns, …"""

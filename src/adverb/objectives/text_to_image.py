@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from adverb.data.captions import UNCAPTIONED, captions_of
 from adverb.data.image_set import ImageSet
 from adverb.data.order import indices_of_batch
+from adverb.errors import UserError
 from adverb.gan.networks.common import CaptionMap, spread
 from adverb.gan.probe import set_aside
 from adverb.metrics.matching import match_metrics
@@ -45,6 +46,8 @@ class TextToImage(Gan):
         self.noise = 0.0  # on captions, over the length of their features
         self.data, self.held_out = set_aside(self.images.take(self.captions.rows))
         self.groups = self.captions.groups_of(self.data)  # int64 [N]
+        if len(np.unique(self.groups)) < 2:
+            raise UserError(f"{recipe.data.path}: too few images have a second caption to tell captions apart by")
 
     def read(self) -> ImageSet:
         images, spec = super().read(), self.recipe.data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,9 +48,9 @@ class CaptionSampler(Sampler):
     def captions_in(
         config: dict[str, Any], folder: Path
     ) -> tuple[Path, list[str], np.ndarray, np.ndarray | None, np.ndarray]:
-        """(reader, texts, shares, labels, centre) of a folder. Takes them out of its config, as `saved_captions` wrote them.
+        """(reader, texts, shares, labels, centre) of a folder.
 
-        Raises UserError where the BERT is missing.
+        Takes them out of its config, as `saved_captions` wrote them. Raises UserError where the BERT is missing.
         """
         known = config.pop("captions")
         labels = None if known["labels"] is None else np.asarray(known["labels"], dtype=np.int64)
@@ -98,7 +99,7 @@ class CaptionSampler(Sampler):
         with_labels: also return int64 [N], the labels that drawn captions of the training stand for, else None.
         Raises UserError for an empty caption, and a strength that is not above 0.
         """
-        text, n = label if text is None else text, n if isinstance(seed, int) else len(seed)
+        text, n = label if text is None else text, n if isinstance(seed, Integral) else len(seed)
         latents, labels = self.latents(n, seed, truncation), None
         if text is None:
             drawn = self._known(n, seed)
@@ -147,7 +148,7 @@ class CaptionSampler(Sampler):
 
     def _known(self, n: int, seed: int | Sequence[int]) -> np.ndarray:
         """Indices of captions of the training as often as they occur there, int64 [n]."""
-        if not isinstance(seed, int):
+        if not isinstance(seed, Integral):
             return np.concatenate([self._known(1, one) for one in seed])
         random = np.random.Generator(np.random.PCG64(seed))
         return random.choice(len(self.texts), size=n, p=self.shares / self.shares.sum())

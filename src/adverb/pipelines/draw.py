@@ -67,6 +67,8 @@ def draw_to(
     """
     if not isinstance(model, Sampler):
         raise UserError("this model reads, it does not draw: use adverb predict")
+    if model.config["channels"] not in (1, 3, 4):
+        raise UserError(f"this generator makes points of {model.config['channels']} numbers, not images")
     if out.suffix not in ("", ".png", *RATES):
         raise UserError(f"--out {out}: expected a folder, a .png, a .gif or a .mp4 file")
     several, moving = not isinstance(seed, int), out.suffix in RATES
@@ -126,7 +128,8 @@ def _save(images: np.ndarray, out: Path, columns: int, captions: Sequence[str] |
     """The grid as a file; or into a folder, with the images beside it."""
     if out.suffix:
         return [save_grid(images, out, columns, captions=captions)]
-    return [save_grid(images, out / "grid.png", columns, captions=captions), save_images(images, out)]
+    again = (out / "grid.png").is_file()
+    return [save_grid(images, out / "grid.png", columns, captions=captions), save_images(images, out, again)]
 
 
 def _animate(frames: Iterator[np.ndarray], out: Path, columns: int | None = None) -> Path:
@@ -171,8 +174,9 @@ def _draw_neighbours(
         f"nearest training image: {np.median(near.distances[:, 0]):.2f} in the median, {near.distances.min():.2f} at "
         f"least (1: as far as training images are from each other; well below: copies)\nfeatures: {near.features}"
     )
+    again = (out / "grid.png").is_file()
     grid = _save(rows.reshape(-1, *samples.shape[1:]), out if out.suffix else out / "grid.png", k + 1, captions)
-    return grid if out.suffix else [*grid, save_images(samples, out)]
+    return grid if out.suffix else [*grid, save_images(samples, out, again)]
 
 
 def _projected(model: Generator, found: Projection) -> str:

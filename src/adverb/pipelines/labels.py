@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import numpy as np
 
@@ -29,7 +30,7 @@ def labels_for(
             raise UserError("this generator was trained without labels: ask for none")
         return None
     if label is None:
-        if not isinstance(seed, int):
+        if not isinstance(seed, Integral):
             return np.concatenate([labels_for(names, shares, 1, one, None) for one in seed])
         random = np.random.Generator(np.random.PCG64(seed))
         return random.choice(len(names), size=n, p=shares / shares.sum()).astype(np.int64)
@@ -41,6 +42,9 @@ def labels_for(
 
 
 def _index(names: Sequence[str], label: str | int) -> int:
+    """A number is an index where there is one so large; else, as words are, a name."""
+    if isinstance(label, Integral) and 0 <= label < len(names):
+        return int(label)
     if str(label) in names:
         return names.index(str(label))
     if str(label).isdigit() and int(label) < len(names):

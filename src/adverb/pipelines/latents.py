@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
 
 import numpy as np
 
 from adverb.errors import UserError
-from adverb.pipelines.randn import randn
+from adverb.pipelines.randn import BLOCK, randn
 
 
 def normal(n: int, size: int, seed: int | Sequence[int], truncation: float = 1.0) -> np.ndarray:
@@ -16,8 +17,9 @@ def normal(n: int, size: int, seed: int | Sequence[int], truncation: float = 1.0
 
     Raises UserError for a truncation that is not above 0 and at most 1.
     """
-    if isinstance(seed, int):
-        latents = randn(n * size, seed).reshape(n, size)
+    if isinstance(seed, Integral):
+        whole = -(-n * size // BLOCK) * BLOCK  # of other numbers, the last would depend on n
+        latents = randn(whole, int(seed))[: n * size].reshape(n, size)
     else:
         latents = np.concatenate([normal(1, size, one) for one in seed])
     return truncated(latents, truncation)

@@ -91,7 +91,7 @@ def real_images(model: Sampler, data: str | Path | None = None) -> tuple[ImageSe
         where = model.folder or "this generator"
         raise UserError(f"{where} is not in a run folder, so its data is not known: name it by --data")
     height, width = model.config["image_size"]
-    label = spec.data.label if spec else None
+    label = spec.data.label if spec and data is None else None
     limit = spec.data.limit if spec and data is None else None
     try:
         images = load_images(

@@ -60,8 +60,7 @@ def predict(
     rows = _typed(reader, texts, pair) if file is None else read_rows(file, _columns(reader, text, pair))
     answer = partial(answers, reader, top_k=top_k, candidates=candidates)
     if out is not None:
-        if file is not None and out.exists() and Path(file).exists() and out.samefile(file):
-            raise UserError(f"--out {out} is the --file itself: name another")
+        _refuse_same(out, file, "--file")
         key = stamp(model_folder(model), _input(file), texts, text, pair, top_k, candidates)
         _write(out, key, rows, answer, None if file is None else count_lines(file), console)
         if reader.cut:
@@ -93,6 +92,7 @@ def predict_similar(
 
     if not queries:
         raise UserError('nothing to search for: give a text, such as "a dog in the snow"')
+    _refuse_same(out, file, "file that is searched")
     found = search_file(open_reader(model), model_folder(model), queries, file, text=text, top_k=top_k, console=console)
     if out is None and console.is_terminal:
         for query, hits in zip(queries, found, strict=True):
@@ -106,6 +106,11 @@ def predict_similar(
         return
     write_atomically(out, lambda beside: beside.write_text("".join(as_line(one) + "\n" for one in said), "utf-8"))
     say(console, f"[cyan]{out}[/]  {len(said):,} queries")
+
+
+def _refuse_same(out: Path | None, file: str | Path | None, what: str) -> None:
+    if out is not None and file is not None and out.exists() and Path(file).exists() and out.samefile(file):
+        raise UserError(f"--out {out} is the {what} itself: name another")
 
 
 def open_reader(model: str) -> Reader:
@@ -189,7 +194,8 @@ def _columns(reader: Reader, text: str | None, pair: str | None) -> Columns:
     """Which columns to read: those told, those of the training, those whose names or contents say so."""
     if reader.verb == "answer":
         return Columns(text or "question", pair or "context")
-    return Columns(text, pair, reader.facts.get("columns"), None if reader.verb == "classify" else False)
+    pairs = reader.facts.get("pairs") if reader.verb == "classify" else False
+    return Columns(text, pair, reader.facts.get("columns"), pairs)
 
 
 def say(console: Console, line: str) -> None:

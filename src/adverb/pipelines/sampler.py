@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +76,7 @@ class Sampler:
 
     def _samples(self, n, seed, label, truncation) -> tuple[np.ndarray, np.ndarray | None]:
         """Latents [n, Z] and labels int64 [n] of what `generate` draws."""
-        n = n if isinstance(seed, int) else len(seed)
+        n = n if isinstance(seed, Integral) else len(seed)
         labels = self.labels_for(n, seed, label)
         latents = self.latents(n, seed, truncation)
         if isinstance(label, str) and label == EACH and self.label_names:
@@ -109,12 +110,20 @@ class Sampler:
         label: str | int | None = None,
         truncation: float = 1.0,
     ) -> np.ndarray:
-        """A closed walk through n latents on the sphere, or through those of the seeds: uint8 [n * frames, H, W, C].
+        """A closed walk through n latents on the sphere, or the images of several seeds: uint8 [n * frames, H, W, C].
 
-        frames: from one latent to the next. label: None is the most frequent class.
+        frames: from one latent to the next. label: None is what each of the seeds draws, or of one seed the most
+        frequent class.
         """
         walk = closed_walk(self.latents(n, seed, truncation), frames)
-        return self.draw(walk, self.labels_for(len(walk), 0, self._one_label(label)))
+        if label is None and not isinstance(seed, Integral):
+            labels = self.labels_for(len(seed), seed, None)
+        else:
+            labels = self.labels_for(len(walk) // frames, 0, self._one_label(label))
+        if labels is not None:
+            legs = zip(labels, np.roll(labels, -1, axis=0), strict=True)
+            labels = np.concatenate([self._between(first, second, frames) for first, second in legs])
+        return self.draw(walk, labels)
 
     def walk(
         self,
@@ -162,8 +171,8 @@ class Sampler:
     ) -> np.ndarray:
         """The first image of a seed, or a projected image, moved along directions: uint8 [n, steps, H, W, C].
 
-        directions: [n, Z]. steps: how far, in standard deviations of the latent; 0 is the image itself. start: what
-        `Generator.project` found.
+        directions: [n, Z]. steps: how far, in standard deviations of the latent; 0 is the image itself. label: None is
+        what the seed draws. start: what `Generator.project` found.
         """
         origin = self.latents(1, seed, truncation) if start is None else start.latents[:1]
         steps = np.asarray(steps, dtype=np.float32)
@@ -173,7 +182,8 @@ class Sampler:
 
             images = draw_blended(self, moved, np.repeat(start.classes[:1], len(moved), axis=0))
         else:
-            images = self.draw(moved, self.labels_for(len(moved), 0, self._one_label(label)))
+            labels = self.labels_for(1, seed, None if label is None else self._one_label(label))
+            images = self.draw(moved, None if labels is None else np.repeat(labels, len(moved), axis=0))
         return images.reshape(len(directions), len(steps), *images.shape[1:])
 
     def _one_label(self, label: str | int | None) -> str | int | None:

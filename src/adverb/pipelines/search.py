@@ -15,7 +15,7 @@ from rich.console import Console
 from adverb.errors import UserError
 from adverb.pipelines.batching import ahead
 from adverb.pipelines.reader import Reader
-from adverb.pipelines.stream import Columns, Row, chunks, count_lines, read_rows, stamp
+from adverb.pipelines.stream import Columns, Row, chunks, count_lines, lock, read_rows, stamp
 from adverb.places import cache_folder
 from adverb.progress import Progress
 
@@ -119,8 +119,10 @@ def file_vectors(reader: Reader, folder: Path, file: Path, text: str | None, con
         try:
             begun.parent.mkdir(parents=True, exist_ok=True)
             with open(begun, "ab") as out:
-                _write(reader, _texts(file, text), out, 4 * size, count_lines(file), console)
-            os.replace(begun, path)
+                lock(out)  # another process may be making the same: then it has made them
+                if not path.is_file():
+                    _write(reader, _texts(file, text), out, 4 * size, count_lines(file), console)
+                    os.replace(begun, path)
         except OSError as error:
             raise UserError(f"can't keep vectors in {path.parent}: {error.strerror}. Set ADVERB_CACHE to another folder") from None  # fmt: skip  # noqa: E501
     if path.stat().st_size == 0:

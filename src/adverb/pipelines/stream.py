@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from adverb.data.columns import SAMPLE, as_text, guess_texts
-from adverb.data.records import Records, find_column
+from adverb.data.records import Records, files_of, find_column
 from adverb.errors import UserError
 from adverb.pipelines.batching import ahead
 
@@ -162,8 +162,8 @@ def stamp(*parts: Any) -> str:
 
 
 def _files(path: Path) -> list[Any]:
-    """A file, or the files right in a folder."""
-    files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+    """A file, the files that match a pattern, or those right in a folder."""
+    files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else files_of(path)
     found = [(str(p.resolve()), p.stat()) for p in files if p.exists()]
     return [(name, status.st_size, status.st_mtime_ns) for name, status in found]
 
@@ -177,7 +177,9 @@ class Part:
 
     def __init__(self, out: Path, key: str):
         self.out, self.path = out, out.with_name(f"{out.name}.{key}.part")
-        self.others = [p for p in sorted(out.parent.glob(f"{glob.escape(out.name)}.*.part")) if p != self.path]
+        mine = re.compile(rf"{re.escape(out.name)}\.[0-9a-f]{{12}}\.part")
+        beside = sorted(out.parent.iterdir()) if out.parent.is_dir() else []
+        self.others = [p for p in beside if mine.fullmatch(p.name) and p != self.path]
         with self._telling():
             out.parent.mkdir(parents=True, exist_ok=True)
             self.file = open(self.path, "a+b")
@@ -232,13 +234,18 @@ class Part:
 
     def _lock(self) -> None:
         try:
-            import fcntl
-        except ImportError:  # Windows
-            return
-        try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            lock(self.file, wait=False)
+        except BlockingIOError:
             raise UserError(f"{self.path}: another process writes it. Wait for it, or name another --out") from None
+
+
+def lock(file: IO, wait: bool = True) -> None:
+    """Keep other processes out of a file until it is closed. Raises BlockingIOError where one is in it, or waits."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def as_line(answer: dict[str, Any]) -> str:

@@ -84,15 +84,18 @@ class TaskOptim(AdamWSpec):
 
 
 class TaskLoss(Section):
-    label_smoothing: Smoothing = Field(0.0, description="share of the target that goes to all classes alike")
-    class_weights: Literal["none", "balanced"] = Field(
-        "none", description="balanced: a class counts by 1 / its frequency"
-    )
     adversarial: Literal["none", "fgm", "smart"] = Field("none", description="train on perturbed embeddings too")
     epsilon: Positive = Field(
         0.05, description="length of the perturbation, as a share of that of the text's embeddings"
     )
     adversarial_weight: NonNegative = Field(1.0, description="of the loss on the perturbed embeddings")
+
+
+class ClassLoss(TaskLoss):
+    label_smoothing: Smoothing = Field(0.0, description="share of the target that goes to all classes alike")
+    class_weights: Literal["none", "balanced"] = Field(
+        "none", description="balanced: a class counts by 1 / its frequency"
+    )
 
 
 class EmbedLoss(Section):
@@ -124,7 +127,14 @@ class TaskRecipe(Recipe):
 class ClassifyRecipe(TaskRecipe):
     objective: Literal["classify"]
     data: ClassifyData = ClassifyData()
+    loss: ClassLoss = ClassLoss()
     few: FewLabels = FewLabels()
+
+    @model_validator(mode="after")
+    def _few_needs_texts(self):
+        if self.data.unlabelled is None and self.few != FewLabels():
+            raise ValueError("few.… is about texts without labels: name them by data.unlabelled=…")
+        return self
 
 
 class TagRecipe(TaskRecipe):

@@ -72,7 +72,7 @@ class Served:
         config = self.model.model.config
         return found | {
             "labels": config.labels,
-            "pairs": bool((self.model.facts.get("columns") or {}).get("pair")),
+            "pairs": bool(self.model.facts.get("pairs")),
             "multi_label": config.problem_type == "multi_label_classification",
             "regression": config.problem_type == "regression",
         }

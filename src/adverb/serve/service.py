@@ -28,7 +28,7 @@ class Service:
         if pairs is not None and len(pairs) != len(asked.texts):
             raise Refused(422, f"there are {len(asked.texts)} texts, but {len(pairs)} pairs: send one for each")
         costs = await self._costs(served, asked.texts, pairs, whole=not asked.truncate)
-        return await self._read(Reading(served), _rows(asked.texts, pairs), costs)
+        return await self._read(Reading(served, paired=pairs is not None), _rows(asked.texts, pairs), costs)
 
     async def entities(self, asked: bodies.Entities) -> dict[str, Any]:
         served = self.models.find(asked.model, "entities")
@@ -76,7 +76,7 @@ class Service:
         texts = [asked.text, *texts]
         pairs = None if asked.pair is None else [asked.pair] * len(texts)
         costs = await self._costs(served, texts, pairs, whole=False)
-        said = await self._ask(Reading(served), _rows(texts, pairs), costs)
+        said = await self._ask(Reading(served, paired=pairs is not None), _rows(texts, pairs), costs)
         label, probability, changed = changes(said)
         found = [{"start": w[0], "end": w[1], "change": change} for w, change in zip(words, changed, strict=True)]
         return {"model": served.name, "label": label, "probability": probability, "words": found}

@@ -58,7 +58,8 @@ def curves_of(rows: list[dict[str, Any]], prefix: str) -> tuple[dict[str, list[P
             if key in HEAD or isinstance(value, str) or metric == "samples":
                 continue
             if name != metric:
-                floors[title] = value
+                if math.isfinite(value):
+                    floors[title] = value
             elif shown(metric):
                 curves.setdefault(title, []).append((row["step"], value if math.isfinite(value) else None))
     changing = {title: points for title, points in curves.items() if len(points) > 1 and not _constant(points)}

@@ -33,10 +33,14 @@ class OfModel:
 
 @dataclass(frozen=True)
 class Reading(OfModel):
-    """Rows to answers, as `adverb predict` gives them. Items: `pipelines.stream.Row`; results: dicts."""
+    """Rows to answers, as `adverb predict` gives them. Items: `pipelines.stream.Row`; results: dicts.
+
+    paired: whether they have second texts, which is not for the rows beside them to decide.
+    """
 
     top_k: int = 5
     candidates: tuple[str, ...] | None = None
+    paired: bool = False
 
     def run(self, items: Sequence[Any]) -> Sequence[Any]:
         from adverb.pipelines.predict import answers

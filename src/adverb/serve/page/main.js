@@ -19,7 +19,7 @@ const PANELS = {
 const AGAIN = 4000; // milliseconds until a run without a model is asked for one again
 
 const list = document.getElementById("models"), main = document.getElementById("main");
-let models = [];
+let models = [], waiting;
 
 const address = (name, part = "") => `#${encodeURIComponent(name)}${part && `/${part}`}`;
 
@@ -53,14 +53,15 @@ function show() {
   main.replaceChildren(
     h("div", {class: "head"}, h("div", {}, h("h2", {}, model.name), h("p", {class: "dim"}, question)), tabs ?? ""),
     ...panel(model));
-  if (model.verb === null) setTimeout(waitForModel, AGAIN, model.name);
+  clearTimeout(waiting);
+  if (model.verb === null) waiting = setTimeout(waitForModel, AGAIN, model.name);
 }
 
 /** A run that has no model yet gets its second view as soon as it has one. */
 async function waitForModel(name) {
   const found = await ask("/models").catch(() => null);
   if (found?.models.find((model) => model.name === name)?.verb) return load();
-  setTimeout(waitForModel, AGAIN, name);
+  waiting = setTimeout(waitForModel, AGAIN, name);
 }
 
 addEventListener("hashchange", show);
