@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
 from adverb.context import Context
-from adverb.engine import Engine
+from adverb.engine import PATIENCE, Engine
 from adverb.errors import UserError
 from adverb.objectives.base import Draw, Look, Objective, Phase
 from adverb.progress import Progress
@@ -275,6 +275,18 @@ def test_a_nan_never_reaches_the_weights():
     assert torch.equal(before, after) and e.journal.window["skipped"][0] == 3
     e.one_step(0.0)
     assert torch.isfinite(weights(e)).all() and not any(e.bad_updates.values())
+
+
+def test_one_phase_that_stays_nan_is_enough():
+    e = engine(Train(steps=60, batch_size=32))
+    for phase in ("a", "b"):
+        e.bad_updates[phase] = 0
+    for _ in range(PATIENCE - 1):
+        e._skip(Phase("a", None))
+        e.bad_updates["b"] = 0  # the other one goes well
+        assert not e.broken
+    e._skip(Phase("a", None))
+    assert e.broken
 
 
 def test_a_run_that_stays_nan_is_given_up_with_its_checkpoints_whole(tmp_path):

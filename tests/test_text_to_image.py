@@ -86,7 +86,9 @@ def test_the_discriminators_loss_is_its_formula(minilm):
     real, _ = one.real_images((images, None), draw())
     discriminator = one.networks["discriminator"]
     own, wrong = captions.unbind(1)
-    fake = one.networks["generator"](draw().randn(64), own).detach()
+    same = draw()
+    same.randn(*captions.shape[1:])  # of the noise on captions, which has no length yet
+    fake = one.networks["generator"](same.randn(64), own).detach()
     right = discriminator(real, own)
     expected = softplus(discriminator(fake, own) - right).mean()
     expected = expected + 0.3 * softplus(discriminator(real, wrong) - right).mean()

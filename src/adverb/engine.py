@@ -158,8 +158,8 @@ class Engine:
 
     @property
     def broken(self) -> bool:
-        """Whether a phase's gradient was not finite too often in a row."""
-        return max(self.bad_updates.values(), default=0) >= PATIENCE
+        """Whether gradients were not finite too often in a row; of one phase alone is enough."""
+        return sum(self.bad_updates.values()) >= PATIENCE
 
     def _batch(self, index: int, micro: int) -> Any:
         """This worker's rows of batch `index`; the next rows are fetched in the background meanwhile."""

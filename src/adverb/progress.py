@@ -72,7 +72,7 @@ class Progress:
             return
         parts = []
         for name, value in metrics.items():
-            if name.endswith(("_floor", "_se")) or name == "samples":
+            if name.endswith(("_floor", "_se", "_each")) or name == "samples":
                 continue
             floor = metrics.get(f"{name}_floor")
             parts.append(f"{name} {short(value)}" + (f" ({short(floor)})" if floor is not None else ""))
