@@ -11,9 +11,11 @@ from rich.console import Console
 from adverb import recipe
 from adverb.bench.stacked import StackedGan, stack
 from adverb.context import Context
+from adverb.data.images import load_images
 from adverb.engine import Engine
 from adverb.gan.augment import NUMBERS, STEP, augment
 from adverb.gan.networks import build
+from adverb.metrics.judge import Judge
 from adverb.objectives import gan as gan_module
 from adverb.objectives.base import Draw, Look
 from adverb.objectives.gan import Gan
@@ -214,6 +216,32 @@ def test_a_generator_that_runs_ahead_of_a_quarter_size_discriminator_collapses(r
     words = [look.word for look in looks_of(objective, 600)]
     assert (words[-1] == "collapsing") is collapses, words
     assert collapses or set(words) == {"healthy"}
+
+
+@pytest.mark.parametrize(("images", "overfits"), [(100, True), (None, False)])
+def test_a_hundred_images_without_augmentation_are_learnt_by_heart(images, overfits):
+    """Without a penalty; all 1,500 digits are not, in as many steps."""
+    told = {"data.limit": images, "augment.policy": "none", "optim.lr": 5e-4, "optim.discriminator_lr_ratio": 4.0}
+    looks = looks_of(gan("mlp-gan", **told, **{"train.batch_size": 64, "train.steps": 1000}), 1000)
+    words = [look.word for look in looks]
+    assert ("overfitting" in words) is overfits, words
+    assert overfits or max(look.row["overfitting"] for look in looks) < 0.3
+
+
+def test_augmentation_is_worth_a_quarter_of_the_distance_on_a_hundred_images():
+    """Where the discriminator knows 100 digits by heart; judged by all of them."""
+    judge, steps, found = Judge(load_images("digits"), "classifier", 700), 2000, {}
+    for policy in ("none", "ada", "diff"):
+        told = {"data.limit": 100, "augment.policy": policy, "optim.lr": 5e-4, "optim.discriminator_lr_ratio": 4.0}
+        objective = gan("mlp-gan", **told, **{"train.batch_size": 64, "train.steps": steps})
+        engine = Engine(objective, None, CPU)
+        while engine.step < steps:
+            engine.one_step(engine.step / steps)
+            objective.look(engine.step / steps, engine.step, False)
+        generator = objective._pipeline(engine.current())
+        generator.network.eval()
+        found[policy] = judge(generator)["frechet"]
+    assert found["ada"] < 0.75 * found["none"] and found["diff"] < 0.75 * found["none"], found
 
 
 def test_healing_starts_from_weights_that_were_well(often, tmp_path):
