@@ -34,8 +34,8 @@ from adverb.schema.gan import TextToImageRecipe
 ROWS, COLUMNS = 8, 8  # of the sample grid: captions, images of each
 # Length of the noise on a caption's features over their own, from the start to the end (without noise 82 % of unseen
 # wordings of MNIST were understood, with it 91 %; docs/text-to-image.md). It hides no caption: noise of 384 dimensions
-# hardly lies along the line from one to another. As StackGAN's conditioning augmentation (Zhang et al. 2017, §3.2), with
-# a deviation that is not learnt. Growing, because it slows the first steps down, where there is much else to learn.
+# hardly lies along the line from one to another. As StackGAN's conditioning augmentation (Zhang et al. 2017, §3.2), but
+# with a deviation that is not learnt, and grows, because noise slows the first steps down.
 NOISE = (0.0, 0.5)
 
 
