@@ -156,21 +156,21 @@ def test_a_run_that_heals_is_killed_and_ends_where_it_would_have(often, tmp_path
         assert repr(rows[0]) == repr(rows[1])  # in which NaN equals itself
 
 
-def looks_of(objective: Gan, steps: int) -> list[Look]:
-    """Of a training that is not interrupted, whatever they find."""
+def watched(objective: Gan, steps: int) -> tuple[Engine, list[Look]]:
+    """A training that is not interrupted, whatever its looks find, and they."""
     engine, looks = Engine(objective, None, CPU), []
     while engine.step < steps:
         engine.one_step(engine.step / steps)
         if look := objective.look(engine.step / steps, engine.step, False):
             looks.append(look)
-    return looks
+    return engine, looks
 
 
 @pytest.mark.parametrize(("lr", "expected"), [([0.5, 0.05], "diverging"), ([5e-3, 5e-4], "healthy")])
 def test_a_learning_rate_a_hundred_times_too_high_diverges(monkeypatch, lr, expected):
     monkeypatch.setattr(gan_module, "EVERY", 20)
     objective = gan(**{"optim.lr": lr})
-    words = [look.word for look in looks_of(objective, 100)]
+    words = [look.word for look in watched(objective, 100)[1]]
     assert words[:2] == ["healthy"] * 2 and words[-1] == expected, words
 
 
@@ -192,7 +192,7 @@ def test_batch_normalisation_with_an_eps_of_0_8_makes_the_generators_gradient_va
     monkeypatch.setattr(gan_module, "EVERY", 20)
     monkeypatch.setattr(NormalisedJudge, "eps", eps)
     narrow = {"data.size": 32, "model.conditional": False, "model.widths": [8, 8, 8], "optim.lr": 2e-5}
-    last = looks_of(gan("dcgan", NormalisedJudge, **narrow), 60)[-1]
+    last = watched(gan("dcgan", NormalisedJudge, **narrow), 60)[1][-1]
     assert (last.word == "vanishing") is vanishes
     assert (last.row["gradient"] < 0.01) is vanishes
 
@@ -213,7 +213,7 @@ class Stacked(StackedGan):
 ])  # fmt: skip
 def test_a_generator_that_runs_ahead_of_a_quarter_size_discriminator_collapses(rates, collapses):
     objective = gan("mlp-gan", Stacked, **{"train.batch_size": 32, "train.steps": 600}, **rates)
-    words = [look.word for look in looks_of(objective, 600)]
+    words = [look.word for look in watched(objective, 600)[1]]
     assert (words[-1] == "collapsing") is collapses, words
     assert collapses or set(words) == {"healthy"}
 
@@ -222,7 +222,7 @@ def test_a_generator_that_runs_ahead_of_a_quarter_size_discriminator_collapses(r
 def test_a_hundred_images_without_augmentation_are_learnt_by_heart(images, overfits):
     """Without a penalty; all 1,500 digits are not, in as many steps."""
     told = {"data.limit": images, "augment.policy": "none", "optim.lr": 5e-4, "optim.discriminator_lr_ratio": 4.0}
-    looks = looks_of(gan("mlp-gan", **told, **{"train.batch_size": 64, "train.steps": 1000}), 1000)
+    _, looks = watched(gan("mlp-gan", **told, **{"train.batch_size": 64, "train.steps": 1000}), 1000)
     words = [look.word for look in looks]
     assert ("overfitting" in words) is overfits, words
     assert overfits or max(look.row["overfitting"] for look in looks) < 0.3
@@ -234,10 +234,7 @@ def test_augmentation_is_worth_a_quarter_of_the_distance_on_a_hundred_images():
     for policy in ("none", "ada", "diff"):
         told = {"data.limit": 100, "augment.policy": policy, "optim.lr": 5e-4, "optim.discriminator_lr_ratio": 4.0}
         objective = gan("mlp-gan", **told, **{"train.batch_size": 64, "train.steps": steps})
-        engine = Engine(objective, None, CPU)
-        while engine.step < steps:
-            engine.one_step(engine.step / steps)
-            objective.look(engine.step / steps, engine.step, False)
+        engine, _ = watched(objective, steps)
         generator = objective._pipeline(engine.current())
         generator.network.eval()
         found[policy] = judge(generator)["frechet"]

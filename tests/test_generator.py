@@ -85,7 +85,7 @@ def test_a_walk_goes_through_what_its_seeds_draw():
     assert len(set(labels.tolist())) > 1
     assert np.array_equal(model.interpolate(frames=4, seed=seeds)[::4], images)
     first = model.traverse(model.directions(1), (0.0,), seed=3)[0, 0]
-    assert np.array_equal(first, model.generate(5, seed=3)[0]) or labels[0] != model.labels_for(5, 3, None)[0]
+    assert np.array_equal(first, model.generate(1, seed=3)[0]) and np.array_equal(first, images[0])
 
 
 def test_a_folder_of_samples_holds_no_older_ones(tmp_path):

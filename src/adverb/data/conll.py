@@ -26,10 +26,9 @@ def read_conll(
     """(texts, words, tags, lines of the words, what was found): words joined by one space.
 
     word, tag: columns by number or by name; the first and the last where they are None, of CoNLL-U the form and the
-    part of speech, and of its lines those of whole words. A line with another number
-    of columns than most is left out; -DOCSTART- and comments (#) are passed over. A word is what stands between the
-    separators, so it may hold spaces where tabs separate. Raises UserError for a file without columns, and for a
-    column that is not there.
+    part of speech, and of its lines those of whole words. A line with another number of columns than most is left out;
+    -DOCSTART- and comments (#) are passed over. A word is what stands between the separators, so it may hold spaces
+    where tabs separate. Raises UserError for a file without columns, and for a column that is not there.
     """
     report = Report(str(path))
     lines = Lines(path)

@@ -124,7 +124,7 @@ def _reader(found: Reader, model: str, to: str, folder: Path, data: str | None, 
     told.add("equal predictions", "", f"{distance.equal:.2%}")
     try:
         both = [_judged(one, recipe, model, console) for one in (found, written)] if _judgeable(found, recipe) else []
-    except UserError as error:  # the data of a run may be elsewhere, or have changed
+    except UserError as error:  # the data is elsewhere, has changed, or was all learnt from
         both, told.note = [], f"{told.note}; not judged by the run's own data: {error}"
     if both:
         (name, before, rows), (_, after, _) = both
@@ -150,11 +150,6 @@ def _judgeable(reader: Reader, recipe: dict[str, Any] | None) -> bool:
 
     if not ((recipe or {}).get("data") or {}).get("path"):
         return False
-    if reader.facts.get("out_of_fold"):  # all rows were learnt from, but for those of a test set
-        from adverb.data.labelled import load_labelled_parts
-        from adverb.schema.tasks import ClassifyData
-
-        return load_labelled_parts(ClassifyData.model_validate(recipe["data"]))[2] is not None
     return reader.verb == "fill_mask" or recipe["objective"] == TASKS[reader.verb][0]
 
 

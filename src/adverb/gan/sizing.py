@@ -25,7 +25,7 @@ def resolve(recipe: ImageRecipe, images, device: torch.device, precision: str) -
         raise UserError(
             f"model.conditional=true, but {recipe.data.path} has no labels: put the images in class folders"
         )
-    patch = (model.patch if model.network == "residual" else 1) or _patch(model.network, (height, width), device)
+    patch = _patch(model.network, model.patch, (height, width), device)
     model = model.model_copy(
         update={
             "conditional": bool(images.labels is not None if model.conditional is None else model.conditional),
@@ -38,9 +38,11 @@ def resolve(recipe: ImageRecipe, images, device: torch.device, precision: str) -
     return recipe.model_copy(update={"model": model, "train": train})
 
 
-def _patch(network: str, image_size: tuple[int, int], device: torch.device) -> int:
+def _patch(network: str, asked: int | None, image_size: tuple[int, int], device: torch.device) -> int:
     """On a CPU the finest grid has a cell for 2×2 pixels, where that leaves 14 cells a side: a quarter of the work."""
-    return 2 if network == "residual" and device.type == "cpu" and min(image_size) >= 28 else 1
+    if network != "residual":
+        return 1  # the others have none
+    return asked or (2 if device.type == "cpu" and min(image_size) >= 28 else 1)
 
 
 def _widths(network: str, image_size: tuple[int, int], patch: int, device: torch.device) -> list[int]:

@@ -28,13 +28,17 @@ class Judge:
     def name(self) -> str:
         return self.extractor.name
 
+    def count(self, scale: int = 1) -> int:
+        """How many samples are judged: `samples` times `scale`, at most half of the data."""
+        return min(self.samples * scale, len(self.data) // 2)
+
     def __call__(self, generator, scale: int = 1) -> dict[str, float]:
         """The metrics of `adverb.metrics.distances.judge`, and of labels where the features come from a classifier.
 
         generator: an object with `generate(n, seed=…, with_labels=True)`.
         scale: how many times `samples` to draw.
         """
-        n = min(self.samples * scale, len(self.data) // 2)
+        n = self.count(scale)
         if n not in self.real:
             order = np.random.Generator(np.random.PCG64(self.seed)).permutation(len(self.data))
             halves = [np.sort(order[k * n : (k + 1) * n]) for k in (0, 1)]

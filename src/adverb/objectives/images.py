@@ -97,8 +97,10 @@ class ImageObjective(Objective):
         """Also `frechet_each`, which the best model is chosen by: by as many samples as at every other evaluation."""
         generator = self._pipeline(networks)
         save_grid(path=folder / f"step-{step:07d}.png", **self.sheet(generator))
-        each = self._judge(generator)
-        return (self._judge(generator, scale=5) if final else each) | {"frechet_each": each["frechet"]}
+        metrics = each = self._judge(generator)
+        if final and self._judge.count(5) > self._judge.count():
+            metrics = self._judge(generator, scale=5)
+        return metrics | {"frechet_each": each["frechet"]}
 
     def sheet(self, generator: Generator) -> dict[str, Any]:
         """Samples for `save_grid`, of the same noise at every evaluation: images uint8 [N, H, W, C], columns, …"""
