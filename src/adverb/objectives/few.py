@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from torch import nn
 
 from adverb.data.labelled import Labelled, load_labelled_parts
@@ -117,7 +116,7 @@ class FromFew(Classify):
         if self.folded and self.said is None:
             from adverb.objectives.few_choice import out_of_fold
 
-            self.said = out_of_fold(self.method, self.recipe, self.context, self.few, Console(quiet=True))
+            self.said = out_of_fold(self.method, self.recipe, self.context, self.few)
 
     def evaluate(self, networks: dict[str, nn.Module], folder: Path, step: int, final: bool) -> dict[str, float]:
         if not self.folded:
@@ -141,5 +140,5 @@ class FromFew(Classify):
         if self.folded:
             lines["held out"] = f"nothing; measured out of {self.recipe.few.folds} folds of the rows trained on"
         lines["unlabelled"] = "; ".join(self.few.unlabelled.report.lines())
-        others = f"; the last of {self.trainings} trainings, to measure and choose by" if self.trainings > 1 else ""
+        others = f"; the last of at most {self.trainings} trainings, to choose and measure by" if self.trainings > 1 else ""
         return lines | {"method": self.method + others}
