@@ -359,7 +359,8 @@ def test_texts_are_read_once_and_not_where_they_are_known(data, bert, tmp_path):
 def test_a_plan_counts_the_trainings_of_a_choice(data, bert):
     for told, trainings in (({}, 7), ({"few.method": "plain"}, 3), ({"data.valid": str(data / "exam.csv")}, 4)):
         objective = build(spec_of(data, bert, **told), CPU, Console(quiet=True), trial=True)
-        assert objective.trainings == trainings and f"the last of at most {trainings} trainings" in objective.plan()["method"]
+        assert objective.trainings == trainings
+        assert f"the last of at most {trainings} trainings" in objective.plan()["method"]
 
 
 def test_rows_of_a_second_file_are_learnt_with_the_first(data, bert, tmp_path):

@@ -140,5 +140,7 @@ class FromFew(Classify):
         if self.folded:
             lines["held out"] = f"nothing; measured out of {self.recipe.few.folds} folds of the rows trained on"
         lines["unlabelled"] = "; ".join(self.few.unlabelled.report.lines())
-        others = f"; the last of at most {self.trainings} trainings, to choose and measure by" if self.trainings > 1 else ""
-        return lines | {"method": self.method + others}
+        lines["method"] = self.method
+        if self.trainings > 1:
+            lines["method"] += f"; the last of at most {self.trainings} trainings, to choose and measure by"
+        return lines
