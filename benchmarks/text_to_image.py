@@ -15,7 +15,6 @@ when the image of that caption is among the k nearest of all that were kept, whi
 from __future__ import annotations
 
 import argparse
-import copy
 import tempfile
 from pathlib import Path
 
@@ -89,8 +88,7 @@ def strengths(model, captions, images, judge: Judge) -> None:
     shown = ("label_agreement", "unseen_agreement") if captions.made else tuple(f"recall_{k}" for k in AT)
     print("strength  " + "".join(f"{name:>18s}" for name in (*shown, "frechet", "precision", "recall")))
     for strength in STRENGTHS:
-        told = copy.copy(model)
-        told.read = lambda texts, _=1.0, strength=strength: model.read(texts, strength)
+        told = model.with_strength(strength)
         found = judge(told) | match_metrics(told, captions, images, judge.extractor)
         shares = "".join(f"{found[name]:18.1%}" for name in shown)
         print(f"{strength:<10g}{shares}{found['frechet']:18.3f}{found['precision']:18.3f}{found['recall']:18.3f}")

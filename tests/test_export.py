@@ -255,7 +255,7 @@ def test_a_generator_of_captions_is_exported_with_its_reader(make, tmp_path):
         assert images.shape == theirs.shape and abs(images.astype(int) - theirs).max() <= 1
         np.testing.assert_array_equal(labels, told)
     assert not np.array_equal(exported.generate(4, text="a cat"), exported.generate(4, text="a dog"))
-    strong = [one.generate(4, text="a dog on a mat", strength=3.0).astype(int) for one in (exported, model)]
+    strong = [one.with_strength(3.0).generate(4, text="a dog on a mat").astype(int) for one in (exported, model)]
     assert abs(strong[0] - strong[1]).max() <= 1
     assert abs(strong[0] - exported.generate(4, text="a dog on a mat")).max() > 1
     assert exported.titles(5, 2, None) == model.titles(5, 2, None) and exported.titles(2, 0, "it") == ["it", "it"]

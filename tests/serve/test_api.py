@@ -123,6 +123,13 @@ def test_captions_are_drawn(start, captioned):
     assert (walk["images"][0], walk["images"][-1]) == (said["images"][1], said["images"][4])
     assert walk["labels"] == [said["labels"][1]] * 3 + [said["labels"][4]] * 3
     assert len(set(walk["images"])) == 6
+    strong = {"text": "a red house", "strength": 2.0}
+    _, said, _ = server.ask("/generate", asked | strong | {"format": "json"})
+    expected = model.with_strength(2.0).generate(**asked, text="a red house")[..., 0]
+    np.testing.assert_array_equal([pixels(image) for image in said["images"]], expected)
+    assert not np.array_equal(expected, model.generate(**asked, text="a red house")[..., 0])
+    _, walk, _ = server.ask("/walk", asked | strong | {"first": 1, "second": 4, "frames": 6})
+    assert (walk["images"][0], walk["images"][-1]) == (said["images"][1], said["images"][4])
     for body, status, sentence in (
         ({"label": "cat"}, 422, "the model 'drawer' draws captions: say what in text"),
         ({"text": "the cat sat " * 40}, 413, "text has 122 tokens, of which 'drawer' reads 48: shorten it"),
@@ -208,6 +215,8 @@ def test_minilm_embeds_as_predict_does(start, minilm):
         ("/classify", {"model": "nothing", "texts": "a"}, 404, "there is no model 'nothing': there are "),
         ("/generate", {"label": "three"}, 422, "unknown label 'three'"),
         ("/generate", {"text": "a cat"}, 422, "the model 'draws' was trained without captions: leave text out"),
+        ("/walk", {"strength": 2}, 422, "the model 'draws' was trained without captions: leave strength out"),
+        ("/generate", {"strength": 0}, 422, "strength: input should be greater than or equal to 0.1"),
         ("/generate", {"n": 257}, 422, "n: input should be less than or equal to 256"),
         ("/generate", {"truncation": 1e-9}, 422, "truncation: input should be greater than or equal to 0.1"),
         ("/generate", b'{"truncation": NaN}', 422, "truncation"),

@@ -16,7 +16,7 @@ REQUESTS = (
     ("/embed", {"texts": TEXT}),
     ("/generate", {"model": "draws", "n": 4, "seed": 3, "truncation": 0.7, "format": "json"}),
     ("/walk", {"model": "draws", "n": 4, "second": 3, "label": "two", "frames": 5}),
-    ("/generate", {"model": "drawer", "n": 3, "text": "a big cat", "format": "json"}),
+    ("/generate", {"model": "drawer", "n": 3, "text": "a big cat", "strength": 2.0, "format": "json"}),
 )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from functools import cached_property
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -32,6 +33,7 @@ class CaptionSampler(Sampler):
     """
 
     class_shares = None
+    strength = 1.0  # of captions
 
     def _know(
         self,
@@ -79,6 +81,19 @@ class CaptionSampler(Sampler):
 
         return Reader.load(self._reader)
 
+    def with_strength(self, strength: float) -> Self:
+        """The same generator, whose captions are so much farther from the mean of the training's than they are.
+
+        Above 1 a caption counts for more than it says, as in classifier-free guidance (Ho & Salimans 2022, eq. 6),
+        which extrapolates what a diffusion model predicts; here it is what the generator is told. Raises UserError for
+        a strength that is not above 0.
+        """
+        if not strength > 0:
+            raise UserError(f"strength={strength:g}: expected a number above 0, such as 1.5")
+        stronger = copy.copy(self)
+        stronger.strength, stronger._reader = strength, self.reader  # which is not loaded twice
+        return stronger
+
     def generate(
         self,
         n: int = 1,
@@ -87,7 +102,6 @@ class CaptionSampler(Sampler):
         seed: int | Sequence[int] = 0,
         label: str | None = None,
         truncation: float = 1.0,
-        strength: float = 1.0,
         with_labels: bool = False,
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray | None]:
         """n images of a caption, or of each of several: uint8 [n · captions, H, W, C], the same for the same seed.
@@ -95,9 +109,8 @@ class CaptionSampler(Sampler):
         text: what to draw, in words; None draws captions of the training, each image its own. Several captions are
             drawn from the same n latents, one caption after the other; so are several seeds, the first image of each.
         label: the same as text, as the other verbs call it. truncation: as of every generator.
-        strength: of the caption, see `read`.
         with_labels: also return int64 [N], the labels that drawn captions of the training stand for, else None.
-        Raises UserError for an empty caption, and a strength that is not above 0.
+        Raises UserError for an empty caption.
         """
         text, n = label if text is None else text, n if isinstance(seed, Integral) else len(seed)
         latents, labels = self.latents(n, seed, truncation), None
@@ -107,18 +120,11 @@ class CaptionSampler(Sampler):
         else:
             several = [text] if isinstance(text, str) else list(text)
             texts, latents = [caption for caption in several for _ in range(n)], np.tile(latents, (len(several), 1))
-        images = self.draw(latents, self.read(texts, strength))
+        images = self.draw(latents, self.read(texts))
         return (images, labels) if with_labels else images
 
-    def read(self, texts: Sequence[str], strength: float = 1.0) -> np.ndarray:
-        """The features of captions, float32 [N, E]; each is read once. Raises UserError for an empty one.
-
-        strength: how far they are moved from the mean of the training's captions, over how far they are from it. Above
-            1 a caption counts for more than it says, as in classifier-free guidance (Ho & Salimans 2022, eq. 6), which
-            extrapolates what a diffusion model predicts; here it is what the generator is told.
-        """
-        if not strength > 0:
-            raise UserError(f"strength={strength:g}: expected a number above 0, such as 1.5")
+    def read(self, texts: Sequence[str]) -> np.ndarray:
+        """The features of captions, float32 [N, E]; each is read once. Raises UserError for an empty one."""
         if any(not text.strip() for text in texts):
             raise UserError("an empty caption: say in words what to draw")
         known = self.features_of
@@ -128,7 +134,7 @@ class CaptionSampler(Sampler):
             if len(known) < MOST_FEATURES:
                 known |= read
         features = np.stack([known[text] if text in known else read[text] for text in texts])
-        return features if strength == 1 else self.centre + np.float32(strength) * (features - self.centre)
+        return features if self.strength == 1 else self.centre + np.float32(self.strength) * (features - self.centre)
 
     def labels_for(self, n: int, seed: int | Sequence[int], label: str | None) -> np.ndarray:
         """What stands in the labels' place: the features of a caption, or of captions of the training, [n, E]."""

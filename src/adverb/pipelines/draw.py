@@ -33,7 +33,6 @@ EXCLUSIVE = {
     "an animation": ("--label each",),
     "--label each": ("several seeds",),
     "-n": ("several seeds",),
-    "--strength": ("--directions", "an animation"),
     "several texts": ("--directions", "--neighbours", "an animation"),
 }
 
@@ -74,7 +73,7 @@ def draw_to(
     several, moving = not isinstance(seed, int), out.suffix in RATES
     asked = {"--directions": directions, "--like": like, "--neighbours": neighbours, "an animation": moving, "-n": n,
              "several seeds": several, "--label each": label == EACH, "--truncation": truncation != 1,
-             "--strength": strength != 1, "several texts": len(text) > 1}  # fmt: skip
+             "several texts": len(text) > 1}  # fmt: skip
     for one, others in EXCLUSIVE.items():
         for other in others:
             if asked[one] and asked[other]:
@@ -91,8 +90,9 @@ def draw_to(
             raise UserError("--like is for generators without captions")
         if label is not None:
             raise UserError("this generator draws captions, not labels: say what to draw by --text")
+        model = model if strength == 1 else model.with_strength(strength)
         if len(text) > 1:
-            images = model.generate(n or OF_A_TEXT, text=text, seed=seed, truncation=truncation, strength=strength)
+            images = model.generate(n or OF_A_TEXT, text=text, seed=seed, truncation=truncation)
             return _save(images, out, columns=len(images) // len(text), captions=text)
         label = text[0] if text else None  # a caption stands where a label stands elsewhere
     elif text or strength != 1:
@@ -100,8 +100,6 @@ def draw_to(
     elif label is not None and not model.label_names:
         raise UserError("this generator was trained without labels: leave --label out")
     options: dict[str, Any] = dict(label=label, truncation=truncation)
-    if strength != 1:
-        options["strength"] = strength
     if like is not None:
         found = model.project(like, restarts=n or RESTARTS, seed=seed, label=label)
         say(_projected(model, found))

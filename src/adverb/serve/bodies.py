@@ -84,6 +84,7 @@ class _Samples(Asked):
         None, description="what to draw, of a model that draws captions; none: captions it was trained on"
     )
     truncation: float = Field(1.0, ge=0.1, le=1, description="below 1: more typical, less varied")
+    strength: float = Field(1.0, ge=0.1, le=10, description="of captions; above 1: more as they say, less varied")
 
 
 class Generate(_Samples):
@@ -91,7 +92,7 @@ class Generate(_Samples):
 
 
 class Walk(_Samples):
-    """From one of the images that `generate` draws with the same n, seed, label, text and truncation, to another."""
+    """From one of the images that `generate` draws, asked for the same, to another."""
 
     first: int = Field(0, ge=0, le=255)
     second: int = Field(1, ge=0, le=255)

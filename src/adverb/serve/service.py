@@ -86,9 +86,11 @@ class Service:
         if asked.label is not None and not served.model.label_names:
             why = "draws captions: say what in text" if served.reader else "was trained without labels: leave label out"
             raise Refused(422, f"the model '{served.name}' {why}")
+        captioned = ["text"] * (asked.text is not None) + ["strength"] * (asked.strength != 1)
+        if captioned and served.reader is None:
+            told = " and ".join(captioned)
+            raise Refused(422, f"the model '{served.name}' was trained without captions: leave {told} out")
         if asked.text is not None:
-            if served.reader is None:
-                raise Refused(422, f"the model '{served.name}' was trained without captions: leave text out")
             await self._costs(served, [asked.text], whole=True, name="text")
         walk, images, kind = None, asked.n, "json"
         if isinstance(asked, bodies.Generate):
@@ -97,7 +99,7 @@ class Service:
             walk, images = (asked.first, asked.second, asked.frames), asked.frames
             if max(walk[:2]) >= asked.n:
                 raise Refused(422, f"first and second are numbers of the n = {asked.n} images, from 0")
-        samples = Samples(asked.n, asked.seed, asked.text or asked.label, asked.truncation, kind, walk)
+        samples = Samples(asked.n, asked.seed, asked.text or asked.label, asked.truncation, asked.strength, kind, walk)
         (found,) = await self._ask(Drawing(served), [samples], [IMAGE_TOKENS * images])
         return found if kind == "png" else {"model": served.name, "images": found[0], "labels": found[1]}
 

@@ -53,13 +53,14 @@ class Reading(OfModel):
 class Samples:
     """Which images: the arguments of `Generator.generate`. format: png, or json for each image of its own.
 
-    label: a class, or what a caption says.
+    label: a class, or what a caption says. strength: of captions, 1 of a generator without.
     """
 
     n: int
     seed: int
     label: str | None
     truncation: float
+    strength: float
     format: str = "json"
     walk: tuple[int, int, int] | None = None  # first, second, frames: the way from one of them to another
 
@@ -75,6 +76,7 @@ class Drawing(OfModel):
         model = self.served.model
         same = dict(seed=item.seed, label=item.label, truncation=item.truncation)
         try:
+            model = model if item.strength == 1 else model.with_strength(item.strength)
             if item.walk is not None:
                 images = model.walk(*item.walk, n=item.n, **same)
             else:

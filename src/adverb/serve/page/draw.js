@@ -17,6 +17,7 @@ export function drawPanel(model) {
   const captions = h("datalist", {id: "captions"}, model.captions.map((value) => h("option", {value})));
   const chips = model.captions.filter((_, i) => i % 6 === 0).map((value) => h("button", {class: "chip", type: "button", onclick: () => { text.value = value; draw(); }}, value));
   const [truncation, truncationPlace] = rangeField("truncation", "Truncation", "Below 1: more typical, less varied", {min: 0.2, max: 1}, again);
+  const [strength, strengthPlace] = rangeField("strength", "Strength", "Above 1: more as the caption says, less varied", {min: 0.5, max: 3}, again);
   const grid = h("div", {class: "grid", role: "group", "aria-label": "Samples; arrow keys move, Enter chooses", onkeydown: move});
   const error = h("p", {class: "error", hidden: true});
   const stage = h("div", {class: "stage"});
@@ -25,7 +26,7 @@ export function drawPanel(model) {
   const play = h("button", {type: "button", onclick: () => (playing ? stop() : start())}, "▶ Play");
   const shell = h("pre", {});
 
-  const samples = () => ({model: model.name, n: Number(count.value), seed: Number(seed.value || 0), ...(label.value && {label: label.value}), ...(text.value.trim() && {text: text.value.trim()}), truncation: Number(truncation.value)});
+  const samples = () => ({model: model.name, n: Number(count.value), seed: Number(seed.value || 0), ...(label.value && {label: label.value}), ...(text.value.trim() && {text: text.value.trim()}), truncation: Number(truncation.value), ...(model.captions.length && {strength: Number(strength.value)})});
 
   async function draw() {
     drawing?.abort();
@@ -139,7 +140,8 @@ export function drawPanel(model) {
         seedPlace,
         field("count", "How many", count),
         model.labels.length ? field("label", "Of which class", label) : null,
-        truncationPlace)),
+        truncationPlace,
+        model.captions.length ? strengthPlace : null)),
     error,
     h("div", {class: "drawing"}, grid,
       h("section", {class: "card", "aria-label": "A walk"}, stage, title,
