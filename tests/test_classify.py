@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -243,6 +244,22 @@ def test_the_temperature_is_of_the_held_out_rows_and_of_the_model_kept(animals, 
     assert reader.classify("the lynx")[0][1] == pytest.approx(expected, rel=1e-5)
 
 
+def test_without_a_test_set_details_are_of_the_best_model_not_the_last(animals, bert, tmp_path):
+    shutil.copy(f"{animals}/train.csv", tmp_path / "only.csv")
+    objective = make(str(tmp_path / "only.csv"), bert)
+    (tmp_path / "samples").mkdir()
+    objective.save(objective.networks, tmp_path / "best")
+    said = load(tmp_path / "best").logits(objective.valid.texts).argmax(1)
+    with torch.no_grad():
+        for p in objective.networks["model"].classifier.parameters():
+            p.neg_()  # the last one says otherwise
+    assert objective.conclude(tmp_path / "best", tmp_path / "samples") == {}
+    details = Details.read(tmp_path / "samples")
+    assert details.split == "valid" and details.rows == len(said) == 32
+    counts = np.array(details.confusion["counts"])
+    assert counts.sum(0).tolist() == np.bincount(said, minlength=len(ANIMALS)).tolist()
+
+
 # -- what the loss counts
 
 
@@ -422,6 +439,10 @@ def test_divergence():
     tagged = torch.stack([a, b], dim=1), torch.stack([b, b], dim=1)  # [1, 2, 3]
     torch.testing.assert_close(divergence(*tagged), both / 2)
     torch.testing.assert_close(divergence(*tagged, labels=torch.tensor([[1, -100]])), both)
+    longer = [F.pad(side, (0, 4), value=1.5) for side in (a, b)]  # of a question answerer: start and end
+    mask = torch.tensor([[1, 1, 1, 0, 0, 0, 0]])
+    found = divergence((longer[0], longer[1]), (longer[1], longer[0]), attention_mask=mask)
+    torch.testing.assert_close(found, 2 * both)
 
 
 @pytest.mark.parametrize("kind", ["fgm", "smart"])

@@ -180,11 +180,22 @@ def test_pairs_of_texts(minilm, tmp_path):
     assert measure(minilm, graded)[0]["accuracy"] == pytest.approx(1 / 3)
 
 
-def test_a_masked_language_model_as_its_training_judged_it(tmp_path):
+def test_texts_that_no_vector_tells_apart_are_found_as_often_as_by_chance():
+    from adverb.pipelines.judging.pairs import _ranks
+
+    texts, same = [f"text {i}" for i in range(9)], np.ones((9, 1), np.float32)
+    assert _ranks(same, same, texts).tolist() == [5] * 9
+    assert _ranks(same, same, ["one text"] * 9).tolist() == [1] * 9
+    assert _ranks(np.eye(9), np.roll(np.eye(9), 1, axis=0), texts)[0] == 1 + 1 + 3.5  # one is nearer, seven as far
+    assert _ranks(np.eye(9), np.eye(9), texts).tolist() == [1] * 9
+
+
+@pytest.mark.parametrize("words", [40, 5])  # of a document: with 5, several share a row and do not see each other
+def test_a_masked_language_model_as_its_training_judged_it(tmp_path, words):
     from adverb import training
 
     (tmp_path / "text").mkdir()
-    text = "\n\n".join(" ".join(rows_of(40, start)) + "." for start in range(0, 900, 45))
+    text = "\n\n".join(" ".join(rows_of(words, start)) + "." for start in range(0, 900, 45 * words // 40))
     (tmp_path / "text/a.txt").write_text(text)
     settings = ["data.vocab_size=150", "data.sequence_length=16", "model.layers=1", "model.hidden=16", "model.heads=2",
                 "train.batch_size=8", "evaluate.rows=64", "train.steps=2", "train.evaluations=1",

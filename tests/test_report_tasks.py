@@ -1,6 +1,7 @@
 import json
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -90,6 +91,16 @@ def test_without_a_test_set_the_validation_set_is(run):
     said = " ".join(page_of(run).text)
     assert "accuracy 0.700 0.600 – 0.800" in said
     assert "90 rows of the validation set" in said
+
+
+def test_without_a_test_set_the_best_evaluation_is_shown_not_the_last(run):
+    run.log({"step": 30, "progress": 1.0, "seconds": 30, "eval/accuracy": 0.55})
+    run.log({"step": 40, "progress": 1.0, "seconds": 40, "eval/accuracy": float("nan")})
+    Details(split="valid", rows=90, intervals={"accuracy": (0.6, 0.8)}).write(run.samples)
+    objective = SimpleNamespace(best=("accuracy", "max"), plan=dict)
+    said = " ".join(Page(write_report(run, objective).read_text(encoding="utf-8")).text)
+    assert "accuracy 0.700 0.600 – 0.800" in said
+    assert "90 rows of the validation set, by which this evaluation of the model was chosen" in said
 
 
 def test_intervals_of_other_rows_are_not_shown(run):

@@ -73,8 +73,11 @@ def write_report(run: Run, objective=None) -> Path:
     evaluations = [row for row in rows if any(k.startswith("eval/") for k in row)]
     tests = [row for row in rows if any(k.startswith("test/") for k in row)]
     training = [row for row in rows if not any(k.startswith(("eval/", "test/", "health/")) for k in row)]
-    headline = _last(tests, "test/") or _last(evaluations, "eval/")
     details = Details.read(run.samples)
+    chosen = None
+    if details and details.split == "valid" and objective and objective.best:
+        chosen = _best(evaluations, *objective.best)  # which the details are of, and every verb takes
+    headline = _last(tests, "test/") or _last([chosen] if chosen else evaluations, "eval/")
     intervals = details.intervals if details and (details.split == "test") == bool(tests) else {}
     facts = dict(objective.plan()) if objective else {}
     if rows:
@@ -87,7 +90,9 @@ def write_report(run: Run, objective=None) -> Path:
         f"<p class=dim>{html.escape(recipe.get('description', ''))}</p>",
         *(f"<p><span class=dim>{html.escape(k)}</span> {html.escape(v)}</p>" for k, v in facts.items()),
         _cards(headline, intervals),
-        f"<p class=dim>{_measured_on(details, bool(tests), bool(intervals))}</p>" if tests or details else "",
+        f"<p class=dim>{_measured_on(details, bool(tests), bool(chosen), bool(intervals))}</p>"
+        if tests or details
+        else "",
         f"<p class=dim>Judged {count}by {html.escape(judge)}. {floor_note}</p>" if judge else "",
         curve_section(headline),
         _pictures(run.samples),
@@ -119,9 +124,16 @@ def _last(rows: list[dict], prefix: str) -> dict[str, float]:
     return {k.removeprefix(prefix): v for k, v in (rows[-1] if rows else {}).items() if k.startswith(prefix)}
 
 
-def _measured_on(details: Details | None, test: bool, intervals: bool) -> str:
+def _best(evaluations: list[dict], name: str, direction: str) -> dict | None:
+    """The evaluation that the engine took for the best: the first of several equals."""
+    found = [row for row in evaluations if math.isfinite(row[f"eval/{name}"])]
+    return (min if direction == "min" else max)(found, key=lambda row: row[f"eval/{name}"], default=None)
+
+
+def _measured_on(details: Details | None, test: bool, chosen: bool, intervals: bool) -> str:
     count = f"{details.rows:,} rows of the " if details and details.rows and intervals else "the "
     which = f"{count}test set, once, with the best model" if test else f"{count}validation set"
+    which += ", by which this evaluation of the model was chosen" * chosen
     return f"Measured on {which}." + (" Below a number, its 95 % interval (bootstrap over rows)." if intervals else "")
 
 

@@ -105,11 +105,43 @@ def test_untied_decoder(tmp_path):
     import transformers
 
     mine = MaskedLM(tiny(tie_word_embeddings=False)).eval()
+    torch.nn.init.normal_(mine.mlm.bias)
     save_pretrained(mine, None, tmp_path)
     ids = torch.randint(50, (2, 9))
     torch.testing.assert_close(load_pretrained(tmp_path).model(ids), mine(ids))
     theirs = transformers.AutoModelForMaskedLM.from_pretrained(tmp_path).eval()
     torch.testing.assert_close(theirs(ids).logits, mine(ids), **close)
+
+
+def test_what_transformers_made_of_our_model_is_not_taken_for_ours(tmp_path):
+    import transformers
+
+    from adverb.pipelines import load
+
+    torch.manual_seed(0)
+    mine = MaskedLM(tiny(adverb={"temperature": 3.0})).eval()
+    save_pretrained(mine, tokenizer(), tmp_path / "ours")
+    theirs = transformers.BertForSequenceClassification.from_pretrained(tmp_path / "ours", num_labels=2).eval()
+    theirs.save_pretrained(tmp_path / "theirs")
+    tokenizer().save_pretrained(tmp_path / "theirs")
+    assert json.loads((tmp_path / "theirs" / "config.json").read_text())["adverb_task"] == "masked_lm"
+    found = load_pretrained(tmp_path / "theirs")
+    assert type(found.model) is SequenceClassifier and found.config.adverb == {} and found.missing == []
+    assert load_pretrained(tmp_path / "ours").config.adverb == {"temperature": 3.0}
+    ids = torch.randint(50, (2, 9))
+    torch.testing.assert_close(found.model(ids), theirs(ids).logits, **close)
+    assert load(tmp_path / "theirs").classify("a b")[0][0] in ("LABEL_0", "LABEL_1")
+
+
+def test_a_model_without_its_head_does_not_answer(tmp_path):
+    from adverb.pipelines import load
+
+    save_pretrained(MaskedLM(tiny()), tokenizer(), tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    changed = {"architectures": ["BertForSequenceClassification"], "adverb_task": "sequence_classification"}
+    (tmp_path / "config.json").write_text(json.dumps(config | changed))
+    with pytest.raises(UserError, match="sequence classification and has no weights for it, such as bert.pooler"):
+        load(tmp_path)
 
 
 def old_names(state: dict, prefix: bool = True) -> dict:

@@ -72,7 +72,7 @@ def load_pretrained(
     Raises UserError when there is no such model, when it is not a BERT, or when its weights do not fit its config.
     """
     folder = locate(source)
-    values = read_config(folder)
+    values = _without_stale_facts(read_config(folder))
     config = BertConfig.from_dict(values)
     task = task or values.get("adverb_task") or _task_of(values)
     if task not in MODELS:
@@ -222,6 +222,17 @@ def _fill(model: nn.Module, state: dict[str, Tensor], folder: Path) -> tuple[lis
     if lacking:
         raise UserError(f"{folder}: the checkpoint lacks {len(lacking)} weights of the encoder, such as {lacking[0]}.")
     return missing, sorted(state.keys() - own.keys())
+
+
+def _without_stale_facts(values: dict[str, Any]) -> dict[str, Any]:
+    """A config.json without what adverb said of the model if transformers has since made another one of it.
+
+    It writes its own `architectures`, and keeps keys that it does not know.
+    """
+    told, task = values.get("architectures"), values.get("adverb_task")
+    if not told or told == [ARCHITECTURES.get(task)]:
+        return values
+    return {key: value for key, value in values.items() if key not in ("adverb_task", "adverb")}
 
 
 def _task_of(values: dict[str, Any]) -> str:

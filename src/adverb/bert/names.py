@@ -56,6 +56,8 @@ def to_transformers(state: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in state.items():
         if name == "mlm.bias":
             theirs["cls.predictions.bias"] = tensor
+            if "mlm.weight" in state:  # untied, transformers 5 reads this one
+                theirs["cls.predictions.decoder.bias"] = tensor.clone()
         elif name == "mlm.weight":  # only there when untied
             theirs["cls.predictions.decoder.weight"] = tensor
         elif ".attention.qkv." in name:

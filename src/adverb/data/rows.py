@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from adverb.bert.tokenizer import Tokenizer
@@ -49,6 +50,11 @@ class Chunks:
         ids[:, 0], ids[:, -1] = self.cls_id, self.sep_id
         ids[:, 1:-1] = self.corpus.tokens[self.corpus.first_token + positions]
         return torch.from_numpy(ids)
+
+
+def documents_of(input_ids: Tensor, sep_id: int) -> Tensor:
+    """Which document of its row of `Chunks` each token of input_ids, int64 [B, L], is in: int64 [B, L], from 0."""
+    return F.pad((input_ids[:, :-1] == sep_id).cumsum(1), (1, 0))
 
 
 class Pairs:

@@ -66,11 +66,18 @@ def fgm(model: nn.Module, row_loss: Callable[[], Tensor], epsilon: float, weight
 
 
 def smart(
-    model: nn.Module, row_loss: Callable[[], Tensor], labels: Tensor | None, epsilon: float, weight: float, draw: Draw
+    model: nn.Module,
+    row_loss: Callable[[], Tensor],
+    labels: Tensor | None,
+    epsilon: float,
+    weight: float,
+    draw: Draw,
+    attention_mask: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """(L(x) + weight D, D alone): D is the divergence between f(x) and f(x + r), where r makes it large.
 
-    labels: of a token classifier, int64 [B, T]; where they are -100, nothing is compared.
+    labels: of a token classifier, int64 [B, T]; where they are -100, nothing is compared. attention_mask: int64 [B, L],
+    which positions a question answerer can choose; None: all.
     """
     problem = model.config.problem_type
     with Perturbed(model) as perturbed:
@@ -79,15 +86,21 @@ def smart(
         noise = draw.randn(*perturbed.delta.shape[1:])
         perturbed.delta = perturbed.along(noise, PROBE).requires_grad_()
         row_loss()
-        away = divergence(_detached(said), perturbed.outputs, problem, labels)
+        away = divergence(_detached(said), perturbed.outputs, problem, labels, attention_mask)
         (gradient,) = torch.autograd.grad(away, perturbed.delta)
         perturbed.delta = perturbed.along(gradient, epsilon)
         row_loss()
-        rough = divergence(said, perturbed.outputs, problem, labels)
+        rough = divergence(said, perturbed.outputs, problem, labels, attention_mask)
     return clean + weight * rough, rough
 
 
-def divergence(a: Outputs, b: Outputs, problem: str | None = None, labels: Tensor | None = None) -> Tensor:
+def divergence(
+    a: Outputs,
+    b: Outputs,
+    problem: str | None = None,
+    labels: Tensor | None = None,
+    attention_mask: Tensor | None = None,
+) -> Tensor:
     """How differently two outputs of a model decide, a scalar, the mean over what is decided.
 
     The symmetric Kullback-Leibler divergence KL(p, q) + KL(q, p) = Σ (p - q)(log p - log q) over classes, or over the
@@ -95,6 +108,8 @@ def divergence(a: Outputs, b: Outputs, problem: str | None = None, labels: Tenso
     regression the squared difference (Jiang et al. 2020, §3.1).
     """
     if isinstance(a, tuple):
+        if attention_mask is not None:  # a probability of padding would depend on how long the other texts are
+            a, b = ([x.masked_fill(attention_mask == 0, torch.finfo(x.dtype).min) for x in side] for side in (a, b))
         return sum(divergence(x, y, problem) for x, y in zip(a, b, strict=True))
     a, b = a.float(), b.float()
     if problem == "regression":

@@ -103,5 +103,5 @@ def order_loss(cosines: Tensor, scores: Tensor, temperature: float) -> Tensor:
 
 
 def alike(numbers: Tensor) -> Tensor:
-    """Which rows share a text, bool [B, B]: numbers int64 [B, 2], equal where texts are."""
-    return (numbers[:, None, :] == numbers[None, :, :]).any(-1)
+    """Which rows share a text, on either side: bool [B, B]. numbers: int64 [B, 2], equal where texts are."""
+    return (numbers[:, None, :, None] == numbers[None, :, None, :]).flatten(2).any(-1)

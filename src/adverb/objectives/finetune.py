@@ -152,8 +152,8 @@ class FineTune(Objective):
         if self.adversarial == "fgm":
             loss, rough = fgm(model, row_loss, spec.epsilon, spec.adversarial_weight)
         else:
-            labels = batch.get("labels")
-            loss, rough = smart(model, row_loss, labels, spec.epsilon, spec.adversarial_weight, draw)
+            told = (spec.epsilon, spec.adversarial_weight, draw, batch.get("attention_mask"))
+            loss, rough = smart(model, row_loss, batch.get("labels"), *told)
         return loss, {"loss": (loss - spec.adversarial_weight * rough).detach(), "adversarial_loss": rough.detach()}
 
     def schedule(self, progress: float, step: int) -> None:
@@ -168,8 +168,8 @@ class FineTune(Objective):
     def judge(self, model: nn.Module, data: Any, folder: Path, final: bool) -> dict[str, float]:
         """Metrics of the model on `data`, which is self.valid or self.test.
 
-        final: the last time on the held-out rows, and on the test set; details then go to `folder`. What is fitted on
-        the held-out rows is noted in model.config.adverb.
+        final: of the best model, at the end; details then go to `folder`. What is fitted on the held-out rows is noted
+        in model.config.adverb.
         """
         reader, held_out = Reader(TorchModel(model), self.tokenizer), data is self.valid
         resamples = self.recipe.evaluate.resamples if final else 0
@@ -180,13 +180,15 @@ class FineTune(Objective):
         return metrics
 
     def evaluate(self, networks: dict[str, nn.Module], folder: Path, step: int, final: bool) -> dict[str, float]:
-        return self.judge(self.finished(networks["model"]), self.valid, folder, final)
+        return self.judge(self.finished(networks["model"]), self.valid, folder, final=False)
 
     def conclude(self, best: Path, folder: Path) -> dict[str, float]:
-        if self.test is None:
+        """The metrics of the best model on the test set; without one its details on the held-out rows, once more."""
+        if self.test is None and self.best is None:
             return {}
         model = load_pretrained(best, self.task).model.to(self.context.device)
-        return self.judge(model, self.test, folder, True)
+        metrics = self.judge(model, self.valid if self.test is None else self.test, folder, final=True)
+        return {} if self.test is None else metrics
 
     def save(self, networks: dict[str, nn.Module], folder: Path) -> None:
         save_pretrained(self.finished(networks["model"]), self.tokenizer, folder)

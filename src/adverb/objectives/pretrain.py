@@ -22,7 +22,7 @@ from adverb.bert.heads import IGNORED, MODELS, cross_entropy
 from adverb.bert.masking import Masking
 from adverb.bert.tokenizer import Tokenizer
 from adverb.data.corpus import Corpus, fingerprint, load_corpus
-from adverb.data.rows import Chunks, Pairs
+from adverb.data.rows import Chunks, Pairs, documents_of
 from adverb.data.text import find_text, find_valid, paragraphs
 from adverb.errors import UserError
 from adverb.objectives.base import Draw, Objective, Phase
@@ -127,8 +127,9 @@ class Pretrain(Objective):
             limit = loaded.config.max_position_embeddings
             if self.recipe.data.sequence_length > limit:
                 raise UserError(f"data.sequence_length={self.recipe.data.sequence_length}: the model reads {limit}")
-            return loaded.model
-        return MODELS[self.task](self.config())
+        model = MODELS[self.task](self.config()) if loaded is None else loaded.model
+        model.config.adverb = {"documents_apart": True} if self.documents_apart else {}  # so will it be judged
+        return model
 
     def config(self, **changes: Any) -> BertConfig:
         model = self.recipe.model
@@ -181,8 +182,7 @@ class Pretrain(Objective):
         that few rows hold two, as the mask costs time."""
         if not self.documents_apart:
             return {}
-        ended = (input_ids[:, :-1] == self.tokenizer.sep_id).cumsum(1)  # [B, L - 1]
-        return {"document_ids": F.pad(ended, (1, 0))}
+        return {"document_ids": documents_of(input_ids, self.tokenizer.sep_id)}
 
     def schedule(self, progress: float, step: int) -> None:
         spec = self.recipe

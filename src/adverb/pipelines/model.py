@@ -31,8 +31,12 @@ class Model(Protocol):
         attention_mask: np.ndarray | None = None,
         token_type_ids: np.ndarray | None = None,
         take: np.ndarray | None = None,
+        document_ids: np.ndarray | None = None,
     ) -> Outputs:
-        """What the head says, float32. Arguments int64 [B, L], `take` [B, T], as those of the head's `forward`."""
+        """What the head says, float32. Arguments int64 [B, L], `take` [B, T], as those of the head's `forward`.
+
+        Raises UserError for document_ids where the model is an export.
+        """
 
     def deciding(self) -> Model:
         """The same model, in a lower precision where that is faster here and decides labels as well."""

@@ -40,7 +40,10 @@ class OnnxModel:
         attention_mask: np.ndarray | None = None,
         token_type_ids: np.ndarray | None = None,
         take: np.ndarray | None = None,
+        document_ids: np.ndarray | None = None,
     ) -> Outputs:
+        if document_ids is not None:
+            raise UserError("an export reads one document a row: name the model it was made from")
         if take is None and "take" in self.session.inputs:
             take = np.broadcast_to(np.arange(input_ids.shape[1]), input_ids.shape).copy()
         outputs = self.session(

@@ -35,7 +35,7 @@ class TorchModel:
 
     @classmethod
     def load(cls, folder: Path) -> tuple[TorchModel, Tokenizer]:
-        """Raises UserError where the folder holds no model, or comes without a tokenizer."""
+        """Raises UserError where the folder holds no model, or one without a head, or comes without a tokenizer."""
         kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
         if kind in baselines.MODEL_TYPES:
             network, tokenizer = baselines.load_baseline(folder)
@@ -43,6 +43,11 @@ class TorchModel:
         loaded = load_pretrained(folder)
         if loaded.tokenizer is None:
             raise UserError(f"{folder} has no tokenizer: put its tokenizer.json or vocab.txt into the folder")
+        if loaded.missing:
+            task = loaded.model.task.replace("_", " ")
+            raise UserError(
+                f"{folder} is to do {task} and has no weights for it, such as {loaded.missing[0]}: train it"
+            )
         return cls(loaded.model.requires_grad_(False)), loaded.tokenizer
 
     @property
@@ -64,18 +69,20 @@ class TorchModel:
         attention_mask: np.ndarray | None = None,
         token_type_ids: np.ndarray | None = None,
         take: np.ndarray | None = None,
+        document_ids: np.ndarray | None = None,
     ) -> Outputs:
         if self.network.training:
             self.network.eval()
             try:
-                return self(input_ids, attention_mask, token_type_ids, take)
+                return self(input_ids, attention_mask, token_type_ids, take, document_ids)
             finally:
                 self.network.train()
         ids, mask, types, take = map(self._tensor, (input_ids, attention_mask, token_type_ids, take))
         if isinstance(self.network, baselines.Baseline):
             outputs = self.network.blanks(ids, take)
         else:
-            outputs = self.network(ids, mask, types, **({} if take is None else {"take": take}))
+            more = {"take": take, "document_ids": self._tensor(document_ids)}
+            outputs = self.network(ids, mask, types, **{k: v for k, v in more.items() if v is not None})
         return tuple(map(_array, outputs)) if isinstance(outputs, tuple) else _array(outputs)
 
     def _tensor(self, array: np.ndarray | None) -> Tensor | None:

@@ -10,7 +10,7 @@ import torch
 from adverb.bert.heads import IGNORED
 from adverb.bert.masking import Masking
 from adverb.data.corpus import Corpus
-from adverb.data.rows import Chunks
+from adverb.data.rows import Chunks, documents_of
 from adverb.metrics.bootstrap import intervals
 from adverb.metrics.details import Details
 from adverb.pipelines.judging import RESAMPLES
@@ -25,18 +25,23 @@ def judge_masks(
     reader: Reader, corpus: Corpus, length: int, rows: int = 1024, resamples: int = RESAMPLES
 ) -> tuple[dict[str, float], Details]:
     """masked_loss (nats), masked_perplexity and masked_accuracy of up to `rows` rows of `length` tokens, at fixed
-    places of the text and with fixed masks on 15 % of the tokens; the intervals draw among the rows."""
+    places of the text and with fixed masks on 15 % of the tokens; the intervals draw among the rows.
+
+    Documents of a row do not see each other where they did not in training.
+    """
     chunks = Chunks(corpus, reader.tokenizer, length, MASKED_AT_ONCE, 0)
     rows = min(rows, len(chunks))
     starts = np.linspace(0, len(corpus), rows, endpoint=False).astype(np.int64)
     masking = Masking(reader.tokenizer, RATE)
+    apart = reader.model.config.adverb.get("documents_apart", False)
     sums = []  # loss, right, count of each row
     for i in range(0, rows, MASKED_AT_ONCE):
         ids = chunks.rows(starts[i : i + MASKED_AT_ONCE])
         uniforms = torch.rand(*ids.shape, 3, generator=torch.Generator().manual_seed(i))
         masked = masking(ids, uniforms)
         labels = masked.labels.numpy()  # [B, T]
-        logits = reader.model(masked.input_ids.numpy(), take=masked.take.numpy())
+        documents = documents_of(ids, reader.tokenizer.sep_id).numpy() if apart else None
+        logits = reader.model(masked.input_ids.numpy(), take=masked.take.numpy(), document_ids=documents)
         logits = logits[0] if isinstance(logits, tuple) else logits  # [B, T, V]
         right, counted = logits.argmax(-1) == labels, labels != IGNORED
         losses = -np.take_along_axis(log_softmax(logits), np.where(counted, labels, 0)[..., None], axis=-1)[..., 0]

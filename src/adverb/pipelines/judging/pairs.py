@@ -14,6 +14,8 @@ from adverb.pipelines.judging import RESAMPLES, Judged
 from adverb.pipelines.reader import Reader
 from adverb.pipelines.search import QUERIES
 
+SAME = 1e-6  # between cosines: equal texts come out so far apart in batches of other lengths
+
 
 def judge_pairs(reader: Reader, data: TextPairs, resamples: int = RESAMPLES, fit: bool = False) -> Judged:
     """Of graded pairs spearman and pearson of the cosine and the grade; of others accuracy (the second text of a pair
@@ -42,13 +44,18 @@ def judge_pairs(reader: Reader, data: TextPairs, resamples: int = RESAMPLES, fit
 
 
 def _ranks(first: np.ndarray, second: np.ndarray, texts: Sequence[str]) -> np.ndarray:
-    """The rank of each row's second vector among all, 1 for the nearest, int64 [N]. Equal texts count as one."""
+    """The rank of each row's second vector among all, 1 for the nearest, float [N].
+
+    Equal texts count as one. Of other texts with as near a vector, half are before it: an encoder that tells nothing
+    apart is as good as chance.
+    """
     _, distinct, same = np.unique(np.array(texts, dtype=object), return_index=True, return_inverse=True)
     ranks = []
     for start in range(0, len(first), QUERIES):
         cosines = first[start : start + QUERIES] @ second[distinct].T
         own = np.take_along_axis(cosines, same[start : start + QUERIES, None], axis=1)
-        ranks.append(1 + (cosines > own).sum(1))
+        nearer, as_near = cosines > own + SAME, np.abs(cosines - own) <= SAME
+        ranks.append(1 + nearer.sum(1) + (as_near.sum(1) - 1) / 2)
     return np.concatenate(ranks)
 
 
