@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from sklearn.datasets import load_digits
 from adverb.data.images import load_images
 from adverb.errors import UserError
 from adverb.gan.networks import build
+from adverb.pipelines import load
 from adverb.pipelines.directions import factorise
 from adverb.pipelines.draw import draw_to
 from adverb.pipelines.generator import Generator
@@ -242,6 +245,15 @@ def test_a_mirrored_copy_is_found_where_training_mirrors():
     assert (np.diff(near.distances) >= 0).all()
 
 
+def test_equal_training_images_do_not_make_everything_else_far():
+    data = load_images("digits").take(np.arange(300).repeat(2))
+    strangers = load_images("digits").images[700:720]
+    once = find_neighbours(strangers, load_images("digits").take(np.arange(300)), 1)
+    assert np.allclose(find_neighbours(strangers, data, 1).distances, once.distances, rtol=0.02)
+    with pytest.raises(UserError, match="all the same"):
+        find_neighbours(strangers, data.take(np.zeros(9, np.int64)), 1)
+
+
 def test_a_generator_without_a_run_must_be_told_where_the_data_is():
     model = made()
     with pytest.raises(UserError, match="name it by --data"):
@@ -310,3 +322,40 @@ def test_a_photo_moved_along_directions(tmp_path):
     (sheet,) = draw_to(model, tmp_path / "a.png", like=tmp_path / "photo.png", directions=2, n=None, say=said.append)
     assert Image.open(sheet).size == (7 * 66 + 2, 2 * 66 + 2)
     assert "0: the same" in said[0] and "kind" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (dict(n=2, label=np.array([0, 99])), "expected 2 numbers from 0 to 2"),
+        (dict(n=4, label=np.array([0, 1])), "expected 4 numbers from 0 to 2"),
+        (dict(n=0), "n=0"),
+        (dict(n=2, seed=-1), "seed=-1"),
+    ],
+)
+def test_what_can_not_be_drawn_is_refused(asked, message):
+    model = made(classes=3)
+    with pytest.raises(UserError, match=message):
+        model.generate(asked.pop("n"), **asked)
+    with pytest.raises(UserError, match="frames=0"):
+        model.interpolate(2, frames=0)
+
+
+def test_a_folder_with_a_part_of_a_generator_is_refused(tmp_path):
+    made(classes=3).save(tmp_path / "whole")
+    for what, message in (("gone", "model.safetensors is missing"), ("torn", "is damaged"), ("other", "one generator"),
+                          ("shares", "lacks class_shares")):  # fmt: skip
+        folder = tmp_path / what
+        shutil.copytree(tmp_path / "whole", folder)
+        weights, config = folder / "model.safetensors", json.loads((folder / "config.json").read_text())
+        if what == "gone":
+            weights.unlink()
+        if what == "torn":
+            weights.write_bytes(weights.read_bytes()[:200])
+        if what == "other":
+            config["latent_size"] += 1
+        if what == "shares":
+            del config["class_shares"]
+        (folder / "config.json").write_text(json.dumps(config))
+        with pytest.raises(UserError, match=message):
+            load(folder)

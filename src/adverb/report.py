@@ -90,9 +90,7 @@ def write_report(run: Run, objective=None) -> Path:
         f"<p class=dim>{html.escape(recipe.get('description', ''))}</p>",
         *(f"<p><span class=dim>{html.escape(k)}</span> {html.escape(v)}</p>" for k, v in facts.items()),
         _cards(headline, intervals),
-        f"<p class=dim>{_measured_on(details, bool(tests), bool(chosen), bool(intervals))}</p>"
-        if tests or details
-        else "",
+        f"<p class=dim>{_measured_on(details, tests, chosen, intervals)}</p>" if tests or details else "",
         f"<p class=dim>Judged {count}by {html.escape(judge)}. {floor_note}</p>" if judge else "",
         curve_section(headline),
         _pictures(run.samples),
@@ -130,10 +128,10 @@ def _best(evaluations: list[dict], name: str, direction: str) -> dict | None:
     return (min if direction == "min" else max)(found, key=lambda row: row[f"eval/{name}"], default=None)
 
 
-def _measured_on(details: Details | None, test: bool, chosen: bool, intervals: bool) -> str:
+def _measured_on(details: Details | None, test: list[dict], chosen: dict | None, intervals: dict) -> str:
     count = f"{details.rows:,} rows of the " if details and details.rows and intervals else "the "
     which = f"{count}test set, once, with the best model" if test else f"{count}validation set"
-    which += ", by which this evaluation of the model was chosen" * chosen
+    which += ", by which this evaluation of the model was chosen" if chosen else ""
     return f"Measured on {which}." + (" Below a number, its 95 % interval (bootstrap over rows)." if intervals else "")
 
 

@@ -326,6 +326,16 @@ def test_batch_split_take_and_fingerprint(folder):
         images.split(0.0)
 
 
+def test_what_is_held_out_has_no_equal_in_the_rest():
+    images = load_images("digits")
+    often = images.take(np.r_[np.arange(200).repeat(2), np.zeros(50, np.int64)])  # each twice, one 52 times
+    rest, held = often.split(0.1)
+    assert len(held) == 45 and len(rest) == 450 - 2 * 45
+    assert not set(rest.hashes) & set(held.hashes) and images.hashes[0] in rest.hashes
+    with pytest.raises(UserError, match="a part would be empty"):
+        images.take(np.zeros(9, np.int64)).split(0.5)
+
+
 def test_fingerprint_is_of_the_content_not_of_the_place(folder, tmp_path):
     a, b = load_images(folder(5)), load_images(folder(5, into="elsewhere"))
     assert a.fingerprint() == b.fingerprint()

@@ -48,6 +48,11 @@ def test_samples_nearer_to_each_other_than_the_data_are_no_collapse_by_themselve
     assert judged(5, variety=0.15)[-1] == "collapsing"
 
 
+def test_of_samples_far_from_all_data_no_class_is_missing():
+    assert set(judged(5, missing=0.67, distance=6.7)) == {"healthy"}  # mlp-gan on patches of photos, 600 steps
+    assert judged(5, missing=0.67)[-1] == "collapsing"
+
+
 def test_all_is_well_only_without_the_first_signs():
     health = Health()
     health.judge(dict(FINE))

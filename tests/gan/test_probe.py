@@ -173,3 +173,36 @@ def test_a_few_images_are_enough_to_look_at():
     probe = Probe(few, None, label_of=lambda data, rows: None, device=CPU)
     signals = look(probe, few.images)
     assert "memory" not in signals and signals["copies"] == 1.0 and "memorising" in findings(signals)
+
+
+def test_a_mirrored_copy_is_one_where_training_mirrors():
+    turned = np.ascontiguousarray(TRAIN.images[::5][:, :, ::-1])
+    shares = []
+    for mirrored in (False, True):
+        probe = Probe(TRAIN, HELD_OUT, label_of=lambda data, rows: None, device=CPU, mirrored=mirrored)
+        shares.append(look(probe, turned)["copies"])
+        assert look(probe, UNSEEN.images)["copies"] < probe.copies_floor + 0.05
+    assert shares[0] < 0.2 and shares[1] > 0.95
+
+
+def test_held_out_images_are_of_all_classes_also_where_there_are_many():
+    order = np.argsort(DIGITS.labels, kind="stable").repeat(4)
+    many = DIGITS.take(order)
+    many.hashes = np.arange(len(many), dtype=np.uint64)  # as if no two were equal
+    train, held_out = set_aside(many)
+    assert len(held_out) == 2 * JUDGED
+    label_of = lambda data, rows: torch.from_numpy(data.labels[rows])  # noqa: E731
+    judged = Probe(train, held_out, label_of=label_of, device=CPU).held_out[1]
+    assert len(judged) == JUDGED and (torch.bincount(judged, minlength=10) > 3).all()
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if name != "wasserstein"])
+def test_a_discriminator_that_cannot_tell_is_wholly_undecided(probe, name):
+    class Constant(Linear):
+        def forward(self, images, label=None):
+            return super().forward(images) * 0 + LOSSES[name].unsure
+
+    assert look(probe, UNSEEN.images, Constant(), name)["undecided"] == pytest.approx(1)
+    logits = torch.linspace(-1, 1, 81)[:, None]  # and no other constant has a smaller loss
+    losses = torch.stack([LOSSES[name].discriminator(logit, logit) for logit in logits])
+    assert losses.min() >= LOSSES[name].discriminator(*[torch.tensor([LOSSES[name].unsure])] * 2) - 1e-6

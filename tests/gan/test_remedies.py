@@ -68,3 +68,9 @@ def test_care_survives_a_checkpoint():
     assert again == care
     again.prescribe("diverging", spec)
     assert care.tried == {"diverging": 1}  # a state is a copy
+
+
+@pytest.mark.parametrize("finding", ["memorising", "overfitting"])
+def test_augmentation_at_its_most_is_not_asked_for_again(finding):
+    assert Care().next(finding, recipe.load("mlp-gan", {"augment.policy": "none"})) == {"augment.policy": "ada"}
+    assert not any(key.startswith("augment") for key in Care().next(finding, recipe.load("mlp-gan")))

@@ -86,14 +86,18 @@ class ImageSet:
     def split(self, fraction: float, seed: int = 0) -> tuple[ImageSet, ImageSet]:
         """(the rest, `fraction` of the images), at random for a seed, with the labels in equal proportions.
 
-        Raises UserError where either part would be empty.
+        An image that is held out has no equal in the rest: its copies are in neither. Images that occur more often than
+        most stay in the rest. Raises UserError where either part would be empty.
         """
-        count = round(len(self) * fraction)
-        if not 0 < count < len(self):
-            raise UserError(f"can't hold out {fraction:g} of {len(self)} images: a part would be empty")
+        _, first, times = np.unique(self.hashes, return_index=True, return_counts=True)
+        seldom = np.sort(first[times <= np.median(times)])
+        count = min(round(len(self) * fraction), len(seldom))
         strata = self.labels if self.labels is not None else np.zeros(len(self), dtype=np.int64)
-        held = held_out(strata, count, seed)
-        return self.take(np.setdiff1d(np.arange(len(self)), held)), self.take(held)
+        held = seldom[held_out(strata[seldom], count, seed)]
+        rest = np.flatnonzero(~np.isin(self.hashes, self.hashes[held]))
+        if not 0 < len(rest) < len(self):
+            raise UserError(f"can't hold out {fraction:g} of {len(self)} images: a part would be empty")
+        return self.take(rest), self.take(held)
 
     def take(self, rows: np.ndarray) -> ImageSet:
         """The images of some rows, int64 [n], as a set (still on disk, where this one is)."""

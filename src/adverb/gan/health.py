@@ -135,7 +135,8 @@ def findings(signals: dict[str, float], broken: bool = False) -> list[str]:
         "diverging": broken or not finite or above("overshoot"),
         "vanishing": above("distance") and (below("gradient") or below("gradient_share")),
         "saturating": below("undecided"),
-        "collapsing": below("variety") or below("coverage_share") or above("missing"),
+        # of samples far from all data, the nearest image says nothing of their class
+        "collapsing": below("variety") or below("coverage_share") or (above("missing") and not above("distance")),
         "memorising": copies,
         # as long as adaptive augmentation has room, it is the answer to overfitting
         "overfitting": above("overfitting") and signals.get("p", MOST) >= MOST,

@@ -28,6 +28,7 @@ class GanLoss:
         and raises ValueError without them.
     paired: row i of the fake logits is judged against row i of the real ones, so the generator's step needs real
         images too (of the same labels, when the networks are conditional).
+    unsure: the logit of a discriminator that can't tell, of all constant ones that with the least loss.
 
     Any floating dtype; the result is float32 (float64 for float64).
     """
@@ -36,6 +37,7 @@ class GanLoss:
     discriminator: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor | None, Tensor], Tensor]
     paired: bool = False
+    unsure: float = 0.0
 
 
 def _wide(logits: Tensor) -> Tensor:
@@ -106,7 +108,7 @@ NON_SATURATING = GanLoss("non-saturating", _minimax_discriminator, _non_saturati
 
 The generator's gradient is 1 - D(G(z)): *not vanishing*, it goes to 1 in the logit when the discriminator wins."""
 
-LEAST_SQUARES = GanLoss("least-squares", _least_squares_discriminator, _least_squares_generator)
+LEAST_SQUARES = GanLoss("least-squares", _least_squares_discriminator, _least_squares_generator, unsure=0.5)
 """Regression of the logit to 1 for real and 0 for fake. Mao et al. 2017 (LSGAN), eq. 9.
 
 The generator's gradient is f(G(z)) - 1: *not vanishing*, it grows with the distance from the target; it is -1 at a

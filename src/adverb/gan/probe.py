@@ -56,11 +56,20 @@ def thumbnails(images: Images) -> Tensor:
 class Probe:
     """Some images that stay the same over a run, and what every look measures against them.
 
-    train, held_out: what `set_aside` returned. label_of: (one of them, rows) -> what the networks take as the labels
-    of these images, or None.
+    train, held_out: what `set_aside` returned, with two different images at least. label_of: (one of them, rows) ->
+    what the networks take as the labels of these images, or None. mirrored: whether training mirrors images, so that a
+    mirrored copy is a copy.
     """
 
-    def __init__(self, train: ImageSet, held_out: ImageSet | None, label_of: LabelOf, device: torch.device):
+    def __init__(
+        self,
+        train: ImageSet,
+        held_out: ImageSet | None,
+        label_of: LabelOf,
+        device: torch.device,
+        mirrored: bool = False,
+    ):
+        self.mirrored = mirrored
         order = epoch_order(len(train), 0, 0)
         rows = np.sort(order[:REFERENCE])
         _, unique = np.unique(train.hashes[rows], return_index=True)
@@ -73,7 +82,8 @@ class Probe:
         self.real, self.label = _some(train, order[:SAMPLES], label_of, device)
         self.held_out = None
         if held_out is not None:
-            self.held_out = _some(held_out, np.arange(len(held_out))[:SAMPLES], label_of, device)
+            seen = epoch_order(len(held_out), 0, 0)[:JUDGED]  # of all classes, as they are stored one after the other
+            self.held_out = _some(held_out, seen, label_of, device)
 
         own = thumbnails(train.batch(order[:SAMPLES]))
         self.own = own
@@ -81,7 +91,7 @@ class Probe:
         self.spacing, self.radius = near[:, 1].median(), near[:, -1]
         others = nearest(own, self.reference, min(3, len(self.reference)))[0]
         self.distance = others[:, 1].median()
-        self.copies_floor = _copies(others[:, 1:])
+        self.copies_floor = _copied(others[:, 1:]).double().mean()
 
     def __call__(
         self,
@@ -126,7 +136,8 @@ class Probe:
             lost = loss.generator(real_logits, fake_logits)
             (slope,) = torch.autograd.grad(n * lost, fake)  # of the loss of each image, not of their mean
         fake_logits = fake_logits.detach()
-        chance = loss.discriminator(torch.zeros_like(real_logits), torch.zeros_like(fake_logits)).item()
+        unsure = torch.full_like(real_logits, loss.unsure)
+        chance = loss.discriminator(unsure, unsure).item()
         gap = real_logits.mean() - fake_logits.mean()
         signals = {
             # the loss that a change of all pixels by 1 could win: the norm alone means less, the larger the images
@@ -137,7 +148,7 @@ class Probe:
         if chance > 0:  # a Wasserstein critic has no value at which it is undecided
             signals["undecided"] = loss.discriminator(real_logits, fake_logits) / chance
         if self.held_out is not None:
-            images, unseen = (None if x is None else x[:JUDGED] for x in self.held_out)
+            images, unseen = self.held_out
             with torch.no_grad():
                 held_logits = discriminator(augment(_floats(images)), unseen).float()
             noise = real_logits.var() / len(real_logits) + held_logits.var() / len(held_logits)
@@ -157,11 +168,14 @@ class Probe:
         made = thumbnails(fake)
         alike = made[: len(self.own)]  # the more there are, the nearer is the next
         to_train, where = nearest(made, self.reference, 2)
+        copied = _copied(to_train)
+        if self.mirrored:
+            copied |= _copied(nearest(thumbnails(fake.flip(3)), self.reference, 2)[0])
         signals |= {
             "variety": nearest(alike, alike, 2)[0][:, 1].median() / self.spacing,
             "distance": to_train[:, 0].median() / self.distance,
             "coverage": (nearest(self.own, made)[0][:, 0] <= self.radius).double().mean(),
-            "copies": _copies(to_train),
+            "copies": copied.double().mean(),
             "copies_floor": self.copies_floor,
         }
         if self.shares is not None:
@@ -203,10 +217,10 @@ def _above(real: Tensor, fake: Tensor) -> Tensor:
     return ((difference > 0).float() + 0.5 * (difference == 0).float()).mean()
 
 
-def _copies(distances: Tensor) -> float:
-    """The share of samples three times nearer to one training image than to any other: [N, 2], ascending, to [0, 1].
+def _copied(distances: Tensor) -> Tensor:
+    """Which samples are three times nearer to one training image than to any other: [N, 2], ascending, to bool [N].
 
     Such a sample is a copy, not a relative (Yoon et al. 2023, "Diffusion probabilistic models generalize when they
-    fail to memorize").
+    fail to memorize"). None is, where there is no other.
     """
-    return (distances[:, 0] < distances[:, 1] / 3).double().mean().item() if distances.shape[1] == 2 else 0.0
+    return distances[:, 0] < distances[:, -1] / 3

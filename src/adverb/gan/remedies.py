@@ -71,21 +71,18 @@ def lower_lr(recipe: GanRecipe) -> Changes:
     return {"optim.lr": _times(recipe.optim.lr, 1 / 10)}
 
 
-def more_augmentation(recipe: GanRecipe) -> Changes:
-    """Adaptive where there was none, and where it allows less overfitting where there was."""
-    policy, target = recipe.augment.policy, recipe.augment.target
-    if policy == "diff":
-        return {}
-    return {"augment.policy": "ada", "augment.target": target if policy == "none" else target / 2}
+def augmentation(recipe: GanRecipe) -> Changes:
+    """Adaptive, where there was none: where there was, it is at its most when overfitting is found."""
+    return {"augment.policy": "ada"} if recipe.augment.policy == "none" else {}
 
 
 REMEDIES: dict[str, tuple[Callable[[GanRecipe], Changes], ...]] = {
     "diverging": (lower_lr, lower_lr, stronger_penalty),
     "vanishing": (escape_saturation, weaker_penalty, pair, slower_discriminator),
-    "saturating": (escape_saturation, stronger_penalty, more_augmentation, slower_discriminator),
+    "saturating": (escape_saturation, stronger_penalty, augmentation, slower_discriminator),
     "collapsing": (pair, slower_generator, weaker_penalty),
-    "memorising": (more_augmentation, stronger_penalty, more_augmentation),
-    "overfitting": (more_augmentation, stronger_penalty, more_augmentation),
+    "memorising": (augmentation, stronger_penalty, stronger_penalty),
+    "overfitting": (augmentation, stronger_penalty, stronger_penalty),
 }
 """The remedies of each finding, the most likely first."""
 

@@ -172,7 +172,7 @@ class Gan(ImageObjective):
 
     @cached_property
     def probe(self) -> Probe:
-        return Probe(self.data, self.held_out, self.label_of, self.context.device)
+        return Probe(self.data, self.held_out, self.label_of, self.context.device, self.recipe.data.flip)
 
     @property
     def sound(self) -> bool:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from adverb.data.grid import save_grid
 from adverb.data.images import ImageSet, load_images
 from adverb.data.order import indices_of_batch
+from adverb.errors import UserError
 from adverb.gan.sizing import resolve
 from adverb.metrics.images import as_float
 from adverb.metrics.judge import Judge
@@ -47,7 +48,10 @@ class ImageObjective(Objective):
 
     def read(self) -> ImageSet:
         spec = self.recipe.data
-        return load_images(spec.path, size=spec.size, channels=spec.channels, label=spec.label, limit=spec.limit)
+        found = load_images(spec.path, size=spec.size, channels=spec.channels, label=spec.label, limit=spec.limit)
+        if len(np.unique(found.hashes)) < 2:
+            raise UserError(f"{spec.path}: there is but one image, {len(found):,} times over: give different ones")
+        return found
 
     def make_networks(self) -> dict[str, nn.Module]:
         raise NotImplementedError

@@ -46,7 +46,9 @@ class Generator(Sampler):
     def load(cls, folder: str | Path) -> Generator:
         """Open what `save` wrote. Raises UserError where the folder holds something else."""
         network, config = load_network(folder, KIND)
-        shares = config.pop("class_shares")
+        shares = config.pop("class_shares", None)
+        if shares is None and config["label_names"]:
+            raise UserError(f"{folder}: config.json lacks class_shares: export or train it again")
         return cls(network, config, None if shares is None else np.asarray(shares), Path(folder))
 
     def save(self, folder: str | Path) -> None:
@@ -89,7 +91,11 @@ class Generator(Sampler):
 
 
 def load_network(folder: str | Path, kind: str) -> tuple[nn.Module, dict[str, Any]]:
-    """A generator's network, in eval mode, and its config as saved, without `model_type`, which must be `kind`."""
+    """A generator's network, in eval mode, and its config as saved, without `model_type`, which must be `kind`.
+
+    Raises UserError where the folder holds something else, or a part of it.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     from adverb.gan.networks import build
@@ -101,8 +107,16 @@ def load_network(folder: str | Path, kind: str) -> tuple[nn.Module, dict[str, An
         raise UserError(f"{folder} holds no generator: config.json is missing or damaged") from None
     if (found := config.pop("model_type", "model")) != kind:
         raise UserError(f"{folder} holds a {found}, not a generator")
-    network, _ = build(**{k: v for k, v in config.items() if k not in ABOUT_DATA})
-    network.load_state_dict(load_file(folder / "model.safetensors"))
+    try:
+        network, _ = build(**{k: v for k, v in config.items() if k not in ABOUT_DATA})
+        network.load_state_dict(load_file(folder / "model.safetensors"))
+    except FileNotFoundError:
+        raise UserError(f"{folder} holds no generator: model.safetensors is missing") from None
+    except SafetensorError as error:
+        raise UserError(f"{folder}: model.safetensors is damaged: {error}") from None
+    except (RuntimeError, TypeError, KeyError, ValueError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise UserError(f"{folder}: config.json and model.safetensors are not of one generator ({reason})") from None
     return network.to(memory_format=torch.channels_last).eval().requires_grad_(False), config
 
 

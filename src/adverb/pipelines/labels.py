@@ -35,6 +35,8 @@ def labels_for(
         random = np.random.Generator(np.random.PCG64(seed))
         return random.choice(len(names), size=n, p=shares / shares.sum()).astype(np.int64)
     if isinstance(label, np.ndarray):
+        if label.shape != (n,) or not ((0 <= label) & (label < len(names))).all():
+            raise UserError(f"label: expected {n} numbers from 0 to {len(names) - 1}, one an image")
         return label.astype(np.int64)
     if str(label) == EACH:
         return np.arange(n) % len(names)

@@ -15,9 +15,11 @@ from adverb.pipelines.randn import BLOCK, randn
 def normal(n: int, size: int, seed: int | Sequence[int], truncation: float = 1.0) -> np.ndarray:
     """n latents, float32 [n, size], the same for the same seed; of several seeds, one each, and n is their number.
 
-    Raises UserError for a truncation that is not above 0 and at most 1.
+    Raises UserError for no latent at all, a seed below 0, and a truncation that is not above 0 and at most 1.
     """
     if isinstance(seed, Integral):
+        if n < 1 or seed < 0:
+            raise UserError(f"n={n}, seed={seed}: expected at least 1 image, and a seed of at least 0")
         whole = -(-n * size // BLOCK) * BLOCK  # of other numbers, the last would depend on n
         latents = randn(whole, int(seed))[: n * size].reshape(n, size)
     else:

@@ -42,8 +42,11 @@ def find_neighbours(
         raise UserError(f"neighbours={k}: expected from 1 to {len(data) - 1:,}, one less than there are images")
     extractor = extractor_for(features, data.images, data.labels)
     reference = _features(extractor, data)
-    some = torch.linspace(0, len(data) - 1, min(REFERENCES, len(data))).long()
-    typical = float(nearest(reference[some], reference, 2)[0][:, 1].median())  # column 0 is the image itself
+    once = torch.from_numpy(np.unique(data.hashes, return_index=True)[1])  # an equal image is no other one
+    if len(once) < 2:
+        raise UserError(f"the {len(data):,} training images are all the same: there are no neighbours to tell apart")
+    some = once[torch.linspace(0, len(once) - 1, min(REFERENCES, len(once))).long()]
+    typical = float(nearest(reference[some], reference[once], 2)[0][:, 1].median())  # column 0 is the image itself
     distances, rows = (x.numpy() for x in nearest(extractor(images), reference, k))
     turned = np.zeros(rows.shape, dtype=bool)
     if mirrored:

@@ -46,6 +46,8 @@ def project(
     model: Generator, target: np.ndarray, *, restarts: int, steps: int, seed: int, label: str | int | None
 ) -> Projection:
     """See `Generator.project`. target: uint8 [H, W, C] in the generator's own size and channels."""
+    if restarts < 1:
+        raise UserError(f"restarts={restarts}: expected at least 1 descent")
     distance = Distance(target, model)
     labels = model.labels_for(CANDIDATES, seed, label)
     mixture = None if labels is None else torch.nn.functional.one_hot(torch.from_numpy(labels), len(model.label_names))

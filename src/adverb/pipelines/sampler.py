@@ -68,7 +68,7 @@ class Sampler:
             them; "each" takes all classes in turn, and one latent for all of them before the next.
         truncation: in (0, 1]; below 1, images are more typical and less varied.
         with_labels: also return int64 [n], None when unconditional.
-        Raises UserError for a label the model does not know.
+        Raises UserError for a label the model does not know, n below 1, and a seed below 0.
         """
         latents, labels = self._samples(n, seed, label, truncation)
         images = self.draw(latents, labels)
@@ -77,8 +77,8 @@ class Sampler:
     def _samples(self, n, seed, label, truncation) -> tuple[np.ndarray, np.ndarray | None]:
         """Latents [n, Z] and labels int64 [n] of what `generate` draws."""
         n = n if isinstance(seed, Integral) else len(seed)
-        labels = self.labels_for(n, seed, label)
         latents = self.latents(n, seed, truncation)
+        labels = self.labels_for(n, seed, label)
         if isinstance(label, str) and label == EACH and self.label_names:
             latents = np.repeat(latents, len(self.label_names), axis=0)[:n]
         return latents, labels
@@ -115,6 +115,8 @@ class Sampler:
         frames: from one latent to the next. label: None is what each of the seeds draws, or of one seed the most
         frequent class.
         """
+        if frames < 1:
+            raise UserError(f"frames={frames}: expected at least 1 from a latent to the next")
         walk = closed_walk(self.latents(n, seed, truncation), frames)
         if label is None and not isinstance(seed, Integral):
             labels = self.labels_for(len(seed), seed, None)
