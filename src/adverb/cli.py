@@ -202,16 +202,22 @@ def predict(
 def evaluate(
     model: Annotated[str, typer.Argument(help="a run folder or a saved model")],
     data: Annotated[
-        str | None, typer.Option(help="what to measure against; default: the test or held-out set of the run")
+        str | None,
+        typer.Option(
+            help="what to measure against; default: the run's test or held-out rows; of a generator of images, "
+            "the images it was trained on"
+        ),
     ] = None,
-    samples: Annotated[int, typer.Option(min=50, help="how many images of a generator to judge")] = 10_000,
+    samples: Annotated[
+        int, typer.Option(min=50, help="how many images of a generator to judge, at most half of the data; or texts")
+    ] = 10_000,
     features: Annotated[
         str | None, typer.Option(help="for a generator: auto, classifier, random, inception:FILE, dinov2:FOLDER")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="of a generator's images")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="of what a generator makes")] = 0,
     out: Annotated[Path | None, typer.Option(help="also write the numbers as JSON")] = None,
 ):
-    """Measure a model: a table, and JSON."""
+    """Measure a model: a table, and with --out JSON."""
     from adverb.pipelines import evaluate as pipeline
 
     options = dict(samples=samples, features=features, seed=seed, out=out)

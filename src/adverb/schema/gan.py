@@ -59,7 +59,7 @@ class Average(Section):
 
 class Augment(Section):
     policy: Literal["none", "diff", "ada"] = Field(
-        "ada", description="what the discriminator sees of few images; diff: always augmented; ada: as overfitting asks"
+        "ada", description="what the discriminator sees; diff: augmented images; ada: as far as its overfitting asks"
     )
     target: Share = Field(0.5, description="of ada: the overfitting that it allows; 0 none, 1 complete")
 

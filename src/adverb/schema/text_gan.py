@@ -12,7 +12,7 @@ Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
 class SentenceData(Section):
-    path: str | None = Field(None, description="a table, a text file with a sentence a line, a folder, a hub name")
+    path: str | None = Field(None, description="a table; plain text, which is cut into sentences; a folder; a hub name")
     valid: str | None = Field(None, description="held-out texts; empty: as found beside, or a tenth")
     test: str | None = Field(None, description="texts for the last measurement; empty: as found beside, or a tenth")
     text: str | int | None = Field(None, description="the column, where it can't be guessed")
