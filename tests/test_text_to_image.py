@@ -11,6 +11,7 @@ from PIL import Image
 from rich.console import Console
 from torch.nn.functional import softplus
 
+import adverb
 from adverb import recipe
 from adverb.context import Context
 from adverb.data.grid import GAP
@@ -22,6 +23,7 @@ from adverb.gan.networks.common import spread
 from adverb.objectives.base import Draw
 from adverb.objectives.text_to_image import NOISE, TextToImage
 from adverb.pipelines import load
+from adverb.pipelines.evaluate import evaluate
 from adverb.pipelines.text_generator import TextGenerator
 
 CPU = Context(torch.device("cpu"))
@@ -186,6 +188,26 @@ def test_evaluation_measures_known_and_unseen_wordings(minilm, tmp_path):
     metrics = one.evaluate(one.networks, tmp_path, 0, final=False)
     assert 0 <= metrics["label_agreement"] <= 1 and 0 <= metrics["unseen_agreement"] <= 1
     assert (tmp_path / "step-0000000.png").is_file()
+
+
+def test_a_run_on_captions_of_the_data_is_measured_alike_while_it_trains_and_afterwards(minilm, tmp_path):
+    """200 captions of one image each: 20 of them are kept, and found again among the 20 images by chance at first."""
+    pixels, rows = np.random.default_rng(0).integers(0, 256, (200, 8, 8, 3), dtype=np.uint8), []
+    (tmp_path / "data").mkdir()
+    for i, picture in enumerate(pixels):
+        Image.fromarray(picture).save(tmp_path / "data" / f"{i:03d}.png")
+        rows.append({"file_name": f"{i:03d}.png", "text": f"picture number {i}"})
+    (tmp_path / "data" / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = {"model.network": "mlp", "train.steps": 2, "train.batch_size": 16, "train.evaluations": 1,
+                "train.precision": "fp32", "evaluate.features": "random", "evaluate.samples": 60}  # fmt: skip
+    run = adverb.train("text-to-image", tmp_path / "data", out=tmp_path / "run", **settings)
+    logged = {name.removeprefix("eval/"): value for name, value in run.metrics()[-1].items()}
+    found = {f"recall_{k}": k / 20 for k in (1, 5, 10)}
+    assert [logged[f"{name}_floor"] for name in found] == pytest.approx(list(found.values()))
+    assert all(0 <= logged[name] <= 1 for name in found) and "unseen_agreement" not in logged
+    measured = evaluate(str(run.path), samples=60, console=Console(quiet=True))
+    for name in (*found, *(f"{name}_floor" for name in found)):
+        assert measured[name] == pytest.approx(logged[name], abs=2e-3), name
 
 
 def test_from_training_to_pictures_on_the_command_line(adverb, minilm, tmp_path):
