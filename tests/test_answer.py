@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,10 +17,14 @@ from adverb.bert.config import BertConfig
 from adverb.bert.heads import MaskedLM
 from adverb.bert.tokenizer import Tokenizer
 from adverb.context import Context
+from adverb.data.records import Report
+from adverb.data.squad import Questions
 from adverb.metrics.details import Details
 from adverb.objectives import build
 from adverb.pipelines import load
 from adverb.pipelines.answerer import Answer, Candidates, best_spans, choose, find_candidates
+from adverb.pipelines.judging import answers
+from adverb.pipelines.judging.answers import best_threshold, fitted_temperature, judge_answers
 from adverb.pipelines.torch_model import TorchModel
 
 KINDS = {
@@ -162,6 +167,63 @@ def test_probabilities_and_the_place_of_no_answer():
     assert choose(found, context, 1, 0.3)[0].probability == pytest.approx(share[3])
     warm = choose(found, context, 1, None, temperature=2.0)[0].probability
     assert warm == pytest.approx(np.exp(1.5) / np.exp(np.array([1.5, 1, 0, 1.25])).sum())
+
+
+# -- what is fitted on held-out questions
+
+CONTEXT = "ab cd ef gh"
+
+
+def honest(count: int, scale: float = 1.0) -> tuple[list[Candidates], list[list[str]], list[str]]:
+    """Four spans and none, and truths drawn with the probabilities that the scores over `scale` give."""
+    random, words = np.random.default_rng(0), CONTEXT.split()
+    found, truths = [], []
+    for scores in 2 * random.normal(size=(count, 5)):
+        chances = np.exp(scores) / np.exp(scores).sum()
+        order = np.argsort(-scores[:4]).tolist()
+        found.append(Candidates({(3 * i, 3 * i + 2): scale * scores[i] for i in order}, none=scale * scores[4]))
+        truths.append([[word] for word in words][true] if (true := random.choice(5, p=chances)) < 4 else [])
+    return found, truths, [CONTEXT] * count
+
+
+def test_the_temperature_is_that_of_the_scores():
+    """However few the candidates are; short passages have no more."""
+    assert fitted_temperature(*honest(1500)) == pytest.approx(1, rel=0.1)
+    assert fitted_temperature(*honest(1500, 4.0)) == pytest.approx(4 * fitted_temperature(*honest(1500)), rel=1e-3)
+
+
+def test_questions_without_an_answer_count():
+    """Three of five have none, of which a model is as sure as a score of 1 more says."""
+    found, truths = [Candidates({(0, 2): 0.0}, none=1.0)] * 500, ([[]] * 3 + [["ab"]] * 2) * 100
+    assert fitted_temperature(found, truths, [CONTEXT] * 500) == pytest.approx(1 / np.log(3 / 2), rel=0.02)
+
+
+@pytest.mark.parametrize(("answered", "not_answered"), [((-6, -4), (-2, -1)), ((1, 2), (4, 6))])
+def test_the_threshold_lies_between_what_is_answered_and_what_is_not(answered, not_answered):
+    """Wherever that is: by how much `none` is above the best span."""
+    above = [*np.linspace(*answered, 20), *np.linspace(*not_answered, 20)]
+    found = [Candidates({(0, 2): 3.0, (3, 5): 1.0}, none=3.0 + x) for x in above]
+    threshold = best_threshold(found, [["ab"]] * 20 + [[]] * 20, [CONTEXT] * 40)
+    assert 1 / (1 + np.exp(-answered[1])) <= threshold < 1 / (1 + np.exp(-not_answered[0]))
+    said = [choose(each, CONTEXT, 1, threshold)[0].text for each in found]
+    assert said == ["ab"] * 20 + [""] * 20
+
+
+def test_what_was_fitted_is_noted_and_mends_the_probabilities(monkeypatch):
+    found, truths, _ = honest(800, 4.0)
+    monkeypatch.setattr(answers, "find_candidates", lambda *_: found)
+    data = Questions(
+        "here", [str(i) for i in range(800)], ["?"] * 800, [CONTEXT], np.zeros(800, np.int64),
+        [[(text, CONTEXT.index(text)) for text in texts] for texts in truths], report=Report("here"),
+    )  # fmt: skip
+    facts = {"null_threshold": 0.99}
+    reader = SimpleNamespace(model=SimpleNamespace(deciding=lambda: None), tokenizer=None, facts=facts)
+    before, _ = judge_answers(reader, data, resamples=0)
+    assert facts == {"null_threshold": 0.99} and before["ece"] == before["ece_uncalibrated"]
+    after, _ = judge_answers(reader, data, resamples=0, fit=True)
+    assert facts["temperature"] == pytest.approx(4, rel=0.15) and after["ece"] < after["ece_uncalibrated"] / 2
+    assert 0.2 < facts["null_threshold"] < 0.8
+    assert after["f1"] == pytest.approx(after["best_f1"]) and after["f1"] > before["f1"]
 
 
 # -- beside transformers

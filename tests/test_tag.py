@@ -10,12 +10,18 @@ import pytest
 import torch
 
 import adverb
+from adverb.bert.alignment import cut_words
 from adverb.bert.checkpoint import load_pretrained, save_pretrained
 from adverb.bert.config import BertConfig
 from adverb.bert.heads import MaskedLM, TokenClassifier
 from adverb.bert.tokenizer import Tokenizer
+from adverb.data.records import Report
+from adverb.data.tagged import Tagged
 from adverb.metrics.details import Details
 from adverb.pipelines import load
+from adverb.pipelines.judging.tags import judge_tags
+from adverb.pipelines.reader import Reader
+from adverb.pipelines.scores import softmax
 from adverb.pipelines.tagger import allowed, best_path, best_tags, scheme_of, word_logits
 from adverb.pipelines.torch_model import TorchModel
 
@@ -193,6 +199,35 @@ def test_models_of_others_keep_their_own_scheme():
     assert best_tags(model_with(["O", "B-a", "I-a"]), [scores])[0][0] == ["I-a", "O"]
     assert best_tags(model_with(["O", "B-a", "I-a"], scheme="spans"), [scores])[0][0] == ["B-a", "O"]
     assert scheme_of(model_with(["O", "PER"])) == "spans" and scheme_of(model_with(["NOUN", "VERB"])) == "words"
+
+
+# -- what is fitted on held-out texts
+
+
+@pytest.mark.parametrize(("scheme", "labels"), [("words", ["NOUN", "VERB", "REST"]), ("spans", ["O", "B-a", "B-b"])])
+def test_the_temperature_is_that_of_the_scores_and_mends_the_probabilities(blank, scheme, labels):
+    """Tags drawn with the probabilities that a model gives: as it is it knows how sure it is, ten times louder not."""
+    random, loaded = np.random.default_rng(0), load_pretrained(blank, "token_classification", labels)
+    model, texts = (
+        loaded.model.eval(),
+        [" ".join(random.choice(["baker", "near", "late", "met"], 8)) for _ in range(200)],
+    )
+    model.config.adverb = {"scheme": scheme}
+    torch.nn.init.normal_(model.classifier.weight, std=0.3, generator=torch.Generator().manual_seed(0))
+    words = [cut_words(text) for text in texts]
+    logits = word_logits(TorchModel(model), loaded.tokenizer, texts, words)
+    tags = [[labels[random.choice(3, p=softmax(word.astype(float)))] for word in scores] for scores in logits]
+    data = Tagged("here", texts, words, tags, scheme, ["a", "b"], np.arange(200), report=Report("here"))
+    temperatures = []
+    for times in (1, 10):
+        with torch.no_grad():
+            model.classifier.weight.mul_(times), model.classifier.bias.mul_(times)
+        reader = Reader(TorchModel(model), loaded.tokenizer)
+        metrics, _ = judge_tags(reader, data, resamples=0, fit=True)
+        temperatures.append(reader.facts["temperature"])
+    assert temperatures[0] == pytest.approx(1, rel=0.15)
+    assert temperatures[1] == pytest.approx(10 * temperatures[0], rel=0.02)
+    assert metrics["ece_uncalibrated"] > 0.1 and metrics["ece"] < metrics["ece_uncalibrated"] / 2
 
 
 # -- beside transformers

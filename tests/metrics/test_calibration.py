@@ -83,6 +83,12 @@ def test_the_temperature_is_the_most_likely_one(kind, scale):
     assert likelihood_loss(logits / temperature, targets, kind) <= best + 1e-4
 
 
+def test_classes_that_a_row_has_not_do_not_count():
+    logits, targets = honest("single")
+    fewer = np.concatenate([3 * logits, np.full((len(logits), 9), -np.inf)], axis=1)
+    assert fit_temperature(fewer, targets, "single") == pytest.approx(fit_temperature(3 * logits, targets, "single"))
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.data(), st.sampled_from(["single", "multi"]), st.integers(1, 12))
 def test_never_less_likely_than_without(data, kind, n):

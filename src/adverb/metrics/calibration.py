@@ -51,11 +51,12 @@ def reliability(probabilities: np.ndarray, targets: np.ndarray, bins: int = 15) 
 def fit_temperature(logits: np.ndarray, targets: np.ndarray, kind: str) -> float:
     """The number T that makes probabilities from logits / T most likely on held-out rows (Guo et al. 2017, § 4.2).
 
-    logits [N, C]; kind "single" (softmax; targets int [N]) or "multi" (sigmoid; targets 0/1 [N, C]); "regression" has
-    no probabilities: 1. The labels that T is fitted to are softened as by one more row of which nothing is known
-    (after Platt 1999): negligible where answers are wrong now and then, but where all are right, and the likelihood
-    grows up to T = 0, it is what keeps probabilities from claiming more than N rows can show. T stays within
-    TEMPERATURES, and is 1 where that is at least as likely: no rows, nothing gained, logits that are not finite.
+    logits [N, C]; kind "single" (softmax; targets int [N]; -inf where a row has fewer classes) or "multi" (sigmoid;
+    targets 0/1 [N, C]); "regression" has no probabilities: 1. The labels that T is fitted to are softened as by one
+    more row of which nothing is known (after Platt 1999): negligible where answers are wrong now and then, but where
+    all are right, and the likelihood grows up to T = 0, it is what keeps probabilities from claiming more than N rows
+    can show. T stays within TEMPERATURES, and is 1 where that is at least as likely: no rows, nothing gained, logits
+    that are not finite.
     """
     if kind == "regression" or len(logits) == 0:
         return 1.0
@@ -63,9 +64,13 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray, kind: str) -> float
 
     logits = np.asarray(logits, dtype=np.float64)
     rows, classes = logits.shape
-    truth = np.eye(classes)[targets] if kind == "single" else np.asarray(targets, dtype=np.float64)
     unknown = 1 / (rows + 1)
-    soft = (1 - unknown) * truth + unknown / (classes if kind == "single" else 2)
+    if kind == "single":
+        truth, there = np.eye(classes)[targets], ~np.isneginf(logits)
+        soft = (1 - unknown) * truth + unknown * there / there.sum(axis=1, keepdims=True)
+    else:
+        truth = np.asarray(targets, dtype=np.float64)
+        soft = (1 - unknown) * truth + unknown / 2
     loss = _cross_entropy if kind == "single" else _binary_cross_entropy
     bounds = np.log(TEMPERATURES)  # the loss is convex in 1 / T: there is one minimum
     fitted = minimize_scalar(lambda x: loss(logits / np.exp(x), soft), bounds=bounds, method="bounded")
@@ -75,7 +80,8 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray, kind: str) -> float
 
 def _cross_entropy(logits: np.ndarray, truth: np.ndarray) -> float:
     shifted = logits - logits.max(axis=1, keepdims=True)
-    return float((np.log(np.exp(shifted).sum(axis=1)) - (truth * shifted).sum(axis=1)).mean())
+    said = truth * np.where(truth > 0, shifted, 0)  # 0, too, of -inf
+    return float((np.log(np.exp(shifted).sum(axis=1)) - said.sum(axis=1)).mean())
 
 
 def _binary_cross_entropy(logits: np.ndarray, truth: np.ndarray) -> float:

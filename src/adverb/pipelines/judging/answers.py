@@ -67,7 +67,7 @@ def fitted_temperature(found: list[Candidates], truths: list[list[str]], context
         hits = [any(exact(text, truth) for truth in texts) for text in said] + [not texts]
         if any(hits):
             scores = [*each.spans.values(), each.none]
-            logits.append(scores + [min(scores)] * (CANDIDATES + 1 - len(scores)))
+            logits.append(scores + [-np.inf] * (CANDIDATES + 1 - len(scores)))
             right.append(hits.index(True))
     return fit_temperature(np.array(logits), np.array(right, np.int64), "single")
 
