@@ -317,6 +317,18 @@ def test_deeper_layers_learn_more_slowly(bert):
     assert {decay[id(p)] for p in loaded.model.parameters() if p.ndim >= 2} == {0.1}
 
 
+@pytest.mark.parametrize("clip", [None, 1.0])  # with the rows of the embedding on their own, and all alike
+def test_adam_is_the_recipes(animals, bert, clip):
+    objective = make(animals, bert, **{"train.clip": clip, "optim.beta1": 0.7, "optim.beta2": 0.8, "optim.eps": 1e-3})
+    objective.schedule(0.5, 0)
+    optimizer = objective.optimizers["model"]
+    assert isinstance(optimizer, RowwiseAdamW) == (clip is None)
+    assert {(*group["betas"], group["eps"]) for group in optimizer.param_groups} == {(0.7, 0.8, 1e-3)}
+    assert sum(len(g["params"]) for g in optimizer.param_groups) == len(list(objective.networks["model"].parameters()))
+    usual = make(animals, bert).optimizers["model"].param_groups
+    assert {(*group["betas"], group["eps"]) for group in usual} == {(0.9, 0.999, 1e-8)}
+
+
 def test_a_resumed_optimiser_has_the_recipes_options_and_finds_its_own_moments(animals, bert):
     """On one CPU, embeddings keep other moments than elsewhere; a run may go from one to the other and back."""
     cpu, clipped = make(animals, bert), make(animals, bert, **{"train.clip": 1.0, "optim.weight_decay": 0.3})

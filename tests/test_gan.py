@@ -100,6 +100,43 @@ def test_ramps_go_from_start_to_end_by_a_cosine():
     assert math.isclose(objective.optimizers["discriminator"].param_groups[0]["lr"], 2e-4)
 
 
+def test_penalties_come_every_so_many_steps_and_are_as_many_times_as_strong():
+    objective = gan(**{"loss.r1": [2.0, 0.2], "loss.r2": [1.0, 0.5], "loss.lazy": 4})
+    for progress, r1, r2 in ((0.0, 8, 4), (1.0, 0.8, 2)):
+        for step in range(9):
+            objective.schedule(progress, step)
+            expected = [r1, r2] if step in (0, 4, 8) else [0, 0]
+            assert [objective.r1, objective.r2] == pytest.approx(expected)
+    for step, noted in ((1, False), (4, True)):
+        objective.schedule(0.0, step)
+        _, metrics = objective.discriminator_loss(objective.batch(0, 0, 16), draw())
+        assert ("r1" in metrics) == ("r2" in metrics) == noted
+
+
+def test_each_penalty_has_its_own_strength():
+    objective, losses = gan(), []
+    batch = objective.batch(0, 0, 16)
+    for r1, r2 in ((3.0, 0.0), (0.0, 5.0), (3.0, 5.0)):
+        objective.r1, objective.r2 = r1, r2
+        loss, metrics = objective.discriminator_loss(batch, draw())
+        losses.append((loss.detach() - metrics["d_loss"]).item())
+    expected = [3 / 2 * metrics["r1"].item(), 5 / 2 * metrics["r2"].item()]
+    assert losses == pytest.approx([*expected, sum(expected)], rel=1e-3) and min(expected) > 0
+
+
+def test_adams_moments_follow_the_recipe():
+    objective = gan(**{"optim.beta1": 0.3, "optim.beta2": [0.8, 0.95], "train.burn_in": 0.5})
+    for progress, beta2 in ((0.0, 0.8), (0.25, 0.875), (0.5, 0.95), (1.0, 0.95)):
+        objective.schedule(progress, 0)
+        for optimizer in objective.optimizers.values():
+            assert [group["betas"] for group in optimizer.param_groups] == [(0.3, pytest.approx(beta2))]
+    recipe_as_shipped = gan()
+    for progress, beta2 in ((0.0, 0.9), (1.0, 0.99)):
+        recipe_as_shipped.schedule(progress, 0)
+        for optimizer in recipe_as_shipped.optimizers.values():
+            assert optimizer.param_groups[0]["betas"] == (0.0, pytest.approx(beta2))
+
+
 def test_the_average_has_the_half_life_it_is_given():
     objective = gan(**{"average.half_life": 1.0})
     decay = objective.average_decay(0.5, 10)

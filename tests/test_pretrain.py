@@ -240,6 +240,16 @@ def test_the_masking_rate_follows_its_ramp_and_weight_decay_spares_norms(rhyme):
     assert decayed["weight_decay"] > 0 and spared["weight_decay"] == 0
 
 
+def test_adam_is_the_recipes(rhyme):
+    told = {"optim.beta1": 0.7, "optim.beta2": 0.8, "optim.eps": 1e-3, "optim.lr": 2e-3}
+    objective = make("bert-fast", rhyme, **told)
+    objective.schedule(0.5, 50)
+    groups = objective.optimizers["model"].param_groups
+    assert {(*group["betas"], group["eps"], group["lr"]) for group in groups} == {(0.7, 0.8, 1e-3, 2e-3)}
+    assert sum(len(group["params"]) for group in groups) == len(list(objective.networks["model"].parameters()))
+    assert {group["betas"] for group in make("bert-fast", rhyme).optimizers["model"].param_groups} == {(0.9, 0.95)}
+
+
 def test_judging_is_repeatable_and_changes_nothing(rhyme, tmp_path):
     objective = make("bert-fast", rhyme)
     random = torch.get_rng_state()

@@ -15,7 +15,7 @@ from adverb import recipe
 from adverb.context import Context
 from adverb.engine import Engine
 from adverb.objectives.base import Draw
-from adverb.objectives.vae import FINEST, PixelNoise, Vae, bound, gaussian_log_density, kl_to_prior
+from adverb.objectives.vae import FINEST, NOISE_LR, PixelNoise, Vae, bound, gaussian_log_density, kl_to_prior
 from adverb.pipelines import load
 from adverb.pipelines.generator import Generator
 
@@ -93,6 +93,15 @@ def test_beta_weighs_the_divergence_alone():
     torch.testing.assert_close(losses[2] - losses[0], 4 * metrics["kl"], rtol=1e-4, atol=1e-3)
     torch.testing.assert_close(losses[1] - losses[0], 2 * metrics["kl"], rtol=1e-4, atol=1e-3)
     torch.testing.assert_close(metrics["elbo"], metrics["kl"] * -1 - losses[0], rtol=1e-4, atol=1e-2)
+
+
+def test_adams_moments_follow_the_recipe():
+    objective = vae(**{"optim.beta1": 0.3, "optim.beta2": [0.8, 0.95]})
+    for progress, beta2 in ((0.0, 0.8), (1.0, 0.95)):
+        objective.schedule(progress, 0)
+        groups = objective.optimizers["vae"].param_groups
+        assert [group["betas"] for group in groups] == [(0.3, pytest.approx(beta2))] * 2
+        assert groups[1]["lr"] == pytest.approx(NOISE_LR * groups[0]["lr"])  # the deviation's
 
 
 def test_pixels_are_never_finer_than_files():
