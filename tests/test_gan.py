@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from adverb.data.grid import as_pixels
 from adverb.data.order import indices_of_batch
 from adverb.engine import Engine
 from adverb.errors import UserError
+from adverb.gan.augment import NUMBERS, augment
 from adverb.objectives.base import Draw
 from adverb.objectives.gan import Gan, ramp
 from adverb.pipelines import load
@@ -61,6 +63,75 @@ def test_the_discriminators_loss_is_its_formula():
         expected = expected + objective.r1 / 2 * slope.square().sum((1, 2, 3)).mean()
     torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
     assert objective.r1 == objective.r2 > 0 and metrics["r1"] > 0
+
+
+def test_the_wasserstein_critic_is_that_of_the_paper():
+    """Gulrajani et al. 2017, eq. 3 and algorithm 1: five steps of mean fake - mean real + 10 (slope - 1)²."""
+    objective = gan("wgan-gp")
+    batch = objective.batch(0, 0, 16)
+    loss, metrics = objective.discriminator_loss(batch, draw())
+    same, (real, label) = draw(), objective.real_images(batch, draw())
+    generator, critic = objective.networks["generator"], objective.networks["discriminator"]
+    fake = generator(same.randn(100), label).detach()
+    share = same.rand()[:, None, None, None]
+    between = (share * real + (1 - share) * fake).requires_grad_()
+    (slope,) = torch.autograd.grad(critic(between, label).sum(), between)
+    penalty = (slope.flatten(1).norm(dim=1) - 1).square().mean()
+    expected = critic(fake, label).mean() - critic(real, label).mean() + 10 * penalty
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(metrics["gradient_penalty"], penalty, rtol=1e-4, atol=1e-5)
+
+
+def test_a_critic_that_takes_five_steps_sees_five_batches():
+    objective, seen = gan("wgan-gp"), []
+    whole = objective.batch
+    objective.batch = lambda index, start, stop: whole(index, start, stop)[:1] + (torch.full((16,), index),)
+    phases = [(phase.name, phase.repeats) for phase in objective.phases]
+    assert phases == [("discriminator", 5), ("generator", 1)] and objective.units_per_step == 5 * 16
+
+    def noted(batch, draw):
+        seen.append((batch[1][0].item(), draw.randn(1)[0].item()))
+        parameters = [*objective.networks["discriminator"].parameters(), *objective.networks["generator"].parameters()]
+        return sum(p.sum() for p in parameters), {}
+
+    objective.phases = [replace(phase, loss=noted) for phase in objective.phases]
+    engine = Engine(objective, None, CPU)
+    engine.one_step(0.0), engine.one_step(0.1)
+    assert [index for index, _ in seen] == list(range(12)) and len({noise for _, noise in seen}) == 12
+
+
+def test_every_layer_of_the_discriminator_is_divided_by_its_spectral_norm():
+    objective = gan("hinge-sn")
+    discriminator = objective.networks["discriminator"]
+    for index in range(30):  # a step of the power iteration each
+        discriminator(*objective.real_images(objective.batch(index, 0, 16), draw()))
+    norms, before = {}, {}
+    for name, module in discriminator.named_modules():
+        for weight in getattr(module, "parametrizations", ()):
+            dim = 2 if name == "grid_sum" else 0  # [h, w, C]
+            original = module.parametrizations[weight].original
+            for found, matrix in ((norms, getattr(module, weight)), (before, original)):
+                found[f"{name}.{weight}"] = torch.linalg.matrix_norm(matrix.movedim(dim, 0).flatten(1), 2).item()
+    weights = [p for p in discriminator.parameters() if p.ndim > 1]
+    assert len(norms) == len(weights) > 5
+    assert all(0.9 < norm < 1.03 for norm in norms.values()), norms
+    assert not all(0.9 < norm < 1.03 for norm in before.values())
+    assert not any(hasattr(module, "parametrizations") for module in objective.networks["generator"].modules())
+
+
+@pytest.mark.parametrize("name", ["rpgan", "hinge"])
+def test_the_generators_loss_is_of_augmented_images(name):
+    objective = gan(**{"loss.name": name, "augment.policy": "diff"})
+    batch = objective.batch(0, 0, 16)
+    loss, metrics = objective.generator_loss(batch, draw())
+    same, (real, label) = draw(), objective.real_images(batch, draw())
+    generator, discriminator = objective.networks["generator"], objective.networks["discriminator"]
+    fake = generator(same.randn(64), label)
+    fake_logits = discriminator(augment(fake, same.rand(NUMBERS), 1.0), label)
+    real_logits = discriminator(augment(real, same.rand(NUMBERS), 1.0), label)  # by other numbers
+    pair = torch.nn.functional.softplus(real_logits - fake_logits).mean()
+    torch.testing.assert_close(loss, {"rpgan": pair, "hinge": -fake_logits.mean()}[name], rtol=1e-4, atol=1e-5)
+    assert loss.requires_grad and torch.equal(metrics["g_loss"], loss.detach())
 
 
 def test_a_generators_step_leaves_no_gradient_on_the_discriminator():
