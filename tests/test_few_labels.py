@@ -304,6 +304,62 @@ def test_a_run_that_was_stopped_goes_on_as_it_would_have(data, bert, tmp_path):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+# -- with rows that are held out
+
+
+def test_held_out_rows_measure_every_evaluation_and_pick_the_best_model(data, bert, tmp_path):
+    told = {**SMALL, "data.unlabelled": str(data / "more.csv"), "data.valid": str(data / "exam.csv"),
+            "few.method": "plain", "model.init": bert, "train.steps": 12, "train.evaluations": 4}  # fmt: skip
+    run = adverb.train("classify", data / "few.csv", out=tmp_path / "run", **told)
+    shares = [row["eval/accuracy"] for row in run.metrics() if "eval/accuracy" in row]
+    assert accuracy(run.model, data / "exam.csv") == pytest.approx(shares[-1]) and len(set(shares)) > 1
+    assert accuracy(run.best, data / "exam.csv") == pytest.approx(max(shares))
+    objective = build(spec_of(data, bert, **told), CPU, Console(quiet=True))
+    assert objective.best == ("accuracy", "max") and not objective.folded and len(objective.train) == 24
+    assert "out_of_fold" not in objective.networks["model"].config.adverb
+
+
+def test_a_choice_with_held_out_rows_is_made_by_them_from_one_training_each(data, bert, monkeypatch):
+    tried = []
+
+    def said_by(method, recipe, context, trial, rows):
+        tried.append((method, len(trial.train), rows.texts))
+        right = {"plain": 40, "contrast": 50, "gan-bert": 70}[method]
+        logits = np.eye(3, dtype=np.float32)[rows.targets]
+        logits[right:] = logits[right:][:, [1, 2, 0]]
+        return logits
+
+    monkeypatch.setattr(few_choice, "said_by", said_by)
+    objective = build(spec_of(data, bert, **{"data.valid": str(data / "exam.csv")}), CPU, Console(quiet=True))
+    assert objective.method == objective.recipe.few.method == "gan-bert" and objective.said is None
+    assert [method for method, _, _ in tried] == ["plain", "contrast", "gan-bert"]
+    assert all(learnt == 24 and rows == objective.valid.texts and len(rows) == 90 for _, learnt, rows in tried)
+    objective.prepare()  # nothing is measured out of fold
+    assert len(tried) == 3
+
+
+def test_one_fold_holds_a_tenth_out(data, bert):
+    objective = build(spec_of(data, bert, **{"few.folds": 1, "few.method": "plain"}), CPU, Console(quiet=True))
+    train, valid = set(objective.train.texts), set(objective.valid.texts)
+    assert len(train) + len(valid) == 24 and len(valid) == 2 and not train & valid
+    assert objective.best == ("accuracy", "max") and len(objective.rows) == 22
+    assert not (train | valid) & set(objective.few.unlabelled.texts)
+
+
+def test_nothing_is_learnt_from_texts_that_are_measured_on(data, bert, tmp_path):
+    exam, more = ([row[0] for row in csv.reader(open(data / name, encoding="utf-8"))][1:]
+                  for name in ("exam.csv", "more.csv"))  # fmt: skip
+    write(tmp_path / "more.csv", ("text",), [(text,) for text in (exam[0], *more, exam[30].upper(), exam[60])])
+    told = {"data.unlabelled": str(tmp_path / "more.csv"), "few.method": "plain"}
+    for key in ("data.test", "data.valid"):
+        told[key] = str(data / "exam.csv")
+        few = build(spec_of(data, bert, **told), CPU, Console(quiet=True)).few
+        assert few.unlabelled.texts == more and any("3 rows not used" in note for note in few.unlabelled.report.notes)
+    limited = build(spec_of(data, bert, **told, **{"few.limit": 50}), CPU, Console(quiet=True)).few
+    assert len(set(limited.unlabelled.texts)) == 50 and set(limited.unlabelled.texts) < set(more)
+    assert limited.unlabelled.texts != more[:50]  # at random
+
+
 # -- folds, and what is refused
 
 
