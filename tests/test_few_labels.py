@@ -23,6 +23,7 @@ from adverb.engine import Engine
 from adverb.errors import UserError
 from adverb.export import export
 from adverb.objectives import build, contrast, few_choice
+from adverb.objectives.base import Draw
 from adverb.objectives.contrast import class_contrast, soft_loss
 from adverb.objectives.ganbert import discriminator_losses, generator_losses
 from adverb.pipelines import load
@@ -183,6 +184,25 @@ def test_a_student_hears_its_teacher_for_as_long_as_it_takes(data, bert, monkeyp
     assert objective.recipe.train.steps == steps
 
 
+def test_the_teacher_knows_the_classes_of_texts_without_a_label_and_tells_the_student(data, bert):
+    """Text i is of class i % 3. The student's batch has each text beside what the teacher said of it."""
+    objective = build(spec_of(data, bert, **{"few.method": "contrast", "few.folds": 1}), CPU, Console(quiet=True))
+    objective.prepare()
+    taught = objective.taught
+    assert taught.shape == (300, 3) and taught.sum(1) == pytest.approx(np.ones(300), abs=1e-5)
+    wanted = [objective.labels.index(ANIMALS[i % 3]) for i in range(300)]
+    assert (taught.argmax(1) == wanted).mean() > 0.8
+    entropy = -(taught * np.log(taught.clip(1e-12))).sum(1).mean()
+    assert 0.05 < entropy < 0.7 * np.log(3)  # it is sure of something, and not of everything
+    batch, text_of = objective.batch(3, 0, 16), {}
+    for rows, said in ((objective.rows, np.eye(3)[objective.train.targets]), (objective.more_rows, taught)):
+        text_of |= {tuple(row["input_ids"]): one for row, one in zip(rows, said, strict=True)}
+    for ids, one in zip(batch["input_ids"].tolist(), batch["wanted"].numpy(), strict=True):
+        text = tuple(token for token in ids if token != objective.tokenizer.pad_id)
+        np.testing.assert_allclose(text_of[text], one, atol=1e-6)
+    assert (batch["wanted"].max(1).values == 1).sum() == objective.own == 4
+
+
 def test_gan_bert_plays_the_game(data, bert):
     """The discriminator tells texts from what is made up, and the generator follows the texts' features."""
     objective = build(spec_of(data, bert, **{"few.method": "gan-bert", "train.steps": 60}), CPU, Console(quiet=True))
@@ -198,7 +218,16 @@ def test_gan_bert_plays_the_game(data, bert):
     assert np.mean([row["matching"] for row in losses[-10:]]) < 0.5 * losses[0]["matching"]
     batch = objective.batch(0, 0, 16)
     assert batch["input_ids"].shape[0] == 32 and batch["labels"].shape == (16,)
+    draw = Draw((0, 60, "test", 0), 16, 0, 16, CPU.device)
+    loss, parts = objective.discriminator_loss(batch, draw)
+    assert loss.item() == pytest.approx((parts["supervised"] + parts["unsupervised"]).item())
     model = objective.networks["model"].eval()
+    with torch.no_grad():
+        features = objective.real(batch), objective.made_up(draw)
+        told, made = (model.classify(each).softmax(-1) for each in features)
+    assert made.shape == told.shape == (32, 4)  # as many as texts
+    assert told[:16, -1].mean() < 0.3 and told[16:, -1].mean() < 0.3 and made[:, -1].mean() > told[:, -1].mean()
+    assert (told[:16, :3].argmax(1) == batch["labels"]).float().mean() > 0.8
     assert model.classifier.out_features == 4 and objective.finished(model).classifier.out_features == 3
 
 
