@@ -123,6 +123,31 @@ def test_the_baseline_is_trained_and_the_reward_is_not(objective):
     assert -1 < metrics["reward"] < 1
 
 
+def test_the_loss_of_the_game_is_the_sum_of_its_parts(objective):
+    """By the same numbers: 2 D(x) - 1 rewards what is written, and a token counts alike however long texts are."""
+    one = objective(**{"loss.value": 0.5, "loss.likelihood": 0.1, "model.dropout": 0.0, "discriminator.dropout": 0.4})
+    generator, discriminator = one.networks["generator"], one.networks["discriminator"]
+    with torch.no_grad():
+        one.networks["value"].bias.fill_(0.2)
+        discriminator.classifier.bias.fill_(0.5)
+    batch = one.batch(0, 0, 16)
+    loss, metrics = one.game_loss(batch, draw())
+    texts = one.written(draw())
+    there = (texts != one.tokenizer.pad_id).long()
+    reward = 2 * torch.sigmoid(discriminator.eval()(texts, there)[:, 0]) - 1
+    chosen, counted = log_probabilities(generator, one.alphabet, texts, generator.states(texts[:, :-1]), 16)
+    policy = -((reward[:, None] - 0.2) * counted * chosen).sum(1).mean()
+    error = ((reward[:, None] - 0.2).square() * counted).sum(1).mean()
+    token_loss = one.token_loss(generator, batch)
+    typical = sum(len(row) - 1 for row in one.rows) / len(one.rows)
+    torch.testing.assert_close(loss, (policy + 0.5 * error) / typical + 0.1 * token_loss, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(metrics["reward"], reward.mean())
+    torch.testing.assert_close(metrics["token_loss"], token_loss.detach())
+    for weight, more in ((0.0, -0.1), (0.4, 0.3)):
+        one.recipe.loss.likelihood = weight
+        torch.testing.assert_close(one.game_loss(batch, draw())[0] - loss, more * token_loss, rtol=1e-3, atol=1e-4)
+
+
 # -- that it learns
 
 
