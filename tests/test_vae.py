@@ -14,6 +14,7 @@ from torch.distributions import MultivariateNormal, Normal, kl_divergence
 from adverb import recipe
 from adverb.context import Context
 from adverb.engine import Engine
+from adverb.metrics.judge import Judge
 from adverb.objectives.base import Draw
 from adverb.objectives.vae import FINEST, NOISE_LR, PixelNoise, Vae, bound, gaussian_log_density, kl_to_prior
 from adverb.pipelines import load
@@ -158,6 +159,17 @@ def test_it_learns_to_draw_digits():
     without_latent = flat.log_prob(images).flatten(1).sum(1).mean().item()
     assert end["elbo"] > without_latent + 12 and end["kl_to_prior"] > 6, (end, without_latent)
     assert end["frechet"] < start["frechet"] / 3, (start, end)
+
+
+def test_it_draws_the_class_it_is_asked_for():
+    steps = 600
+    objective = vae(**{"model.network": "mlp", "train.batch_size": 32, "train.steps": steps})
+    classifier, engine = Judge(objective.images, "classifier", 300), Engine(objective, None, CPU)
+    agreement = lambda: classifier(objective._pipeline(engine.current()))["label_agreement"]  # noqa: E731
+    start = agreement()
+    for step in range(steps):
+        engine.one_step(step / steps)
+    assert start < 0.25 and agreement() > 0.75, start  # guessing gives 0.1
 
 
 def test_through_the_command_line(adverb, tmp_path):
