@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import math
 
@@ -13,7 +14,7 @@ from rich.console import Console
 from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
-from adverb.context import Context
+from adverb.context import Clock, Context
 from adverb.engine import PATIENCE, Engine
 from adverb.errors import UserError
 from adverb.objectives.base import Draw, Look, Objective, Phase
@@ -322,6 +323,36 @@ def test_a_budget_of_minutes_is_planned_by_the_clock(tmp_path):
     seen = np.array(e.objective.progress_seen)
     assert (np.diff(seen) >= 0).all() and seen[0] < 0.2 and seen[-1] > 0.8
     assert 1.4 < e.clock.elapsed < 20 and "eval/loss" in e.run.metrics()[-1]
+
+
+@pytest.mark.parametrize("budget", [{"steps": 40}, {"minutes": 0.2}])
+def test_workers_whose_clocks_differ_do_the_same(monkeypatch, budget):
+    """All that workers wait for each other in, in its order; the second hears what the first one said."""
+
+    class Worker(Context):
+        def agree(self, *values):
+            self.said.append(self.heard.pop(0) if self.heard else values)
+            return list(self.said[-1])
+
+        def wait(self):
+            self.done.append((len(self.said), "wait"))
+
+    class Ticking(Clock):
+        elapsed = property(lambda self: next(self.ticks))
+
+    train, heard = Train(**budget, batch_size=32, evaluations=2, checkpoint_minutes=0.02), []
+    done = []
+    for tick in (0.1, 0.17):
+        monkeypatch.setattr(Ticking, "ticks", itertools.count(step=tick), raising=False)
+        monkeypatch.setattr("adverb.engine.Clock", Ticking)
+        worker = Worker(torch.device("cpu"))
+        worker.said, worker.heard, worker.done = [], heard, []
+        e = Engine(Regression(train), None, worker)
+        e._log = lambda *_, worker=worker: worker.done.append((len(worker.said), "log"))
+        e.train()
+        heard = list(worker.said)
+        done.append(worker.done)
+    assert done[0] == done[1] and len(done[0]) > 10
 
 
 def test_a_draw_is_the_same_for_any_number_of_workers():
