@@ -14,6 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file
+from typer.testing import CliRunner
+
+from adverb import recipe
+from adverb.cli import app
 
 SMALL = ("mlp-gan", "train.batch_size=32", "train.precision=fp32", "evaluate.features=random", "evaluate.samples=100")
 
@@ -59,6 +63,13 @@ def test_recipes_are_listed_and_printed(adverb):
     assert "objective: gan" in adverb("recipes", "wgan-gp").stdout
     wrong = adverb("recipes", "wgan")
     assert wrong.returncode == 2 and "wgan-gp" in wrong.stderr
+
+
+@pytest.mark.parametrize("name", recipe.shipped())
+def test_a_recipe_that_is_printed_into_a_file_is_the_same(name, tmp_path):
+    printed = CliRunner().invoke(app, ["recipes", name])
+    (tmp_path / f"{name}.yaml").write_text(printed.stdout)
+    assert recipe.load(str(tmp_path / f"{name}.yaml")) == recipe.load(name)
 
 
 def test_a_run_folder_is_complete(trained):

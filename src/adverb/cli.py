@@ -54,7 +54,10 @@ def recipes(name: Annotated[str | None, typer.Argument(help="print this one")] =
         from rich.syntax import Syntax
 
         text = recipe.find(name).read_text(encoding="utf-8")
-        console.print(Syntax(text, "yaml", background_color="default") if console.is_terminal else text.rstrip())
+        if console.is_terminal:
+            console.print(Syntax(text, "yaml", background_color="default"))
+        else:
+            print(text, end="")  # as it is: lines that were broken at 80 columns would be another file
         return
     import yaml
     from rich.table import Table
