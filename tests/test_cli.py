@@ -20,6 +20,7 @@ from adverb import recipe
 from adverb.cli import app
 
 SMALL = ("mlp-gan", "train.batch_size=32", "train.precision=fp32", "evaluate.features=random", "evaluate.samples=100")
+NOT_HERE = "cuda" if sys.platform == "darwin" else "mps"
 
 
 def start(tmp_path, *words: str, launcher: tuple[str, ...] = ("-m", "adverb")) -> subprocess.Popen:
@@ -167,6 +168,7 @@ def test_evaluate_prints_and_writes_the_floor_beside(adverb, trained, tmp_path):
         (("train", "mlp-gan", "train.step=3"), "did you mean 'train.steps'"),
         (("train", "mlp-gan", "--data", "digit"), "digits"),
         (("train", "mlp-gan", "--resume"), "nothing to resume"),
+        (("train", "mlp-gan", f"train.device={NOT_HERE}"), "train.device=auto"),
         (("train", "mlp-gan", "data.limit=5"), "5 images are too few"),
         (("train", "image-gan", "model.widths=[16]", "--dry-run"), "model.widths has 1 numbers"),
         (("evaluate", "nowhere"), "'nowhere' is not a folder"),
