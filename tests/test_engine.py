@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from safetensors import SafetensorError
 from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
@@ -387,13 +388,42 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
     assert again.resume() and again.step == 1
 
 
-def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
+@pytest.mark.parametrize(
+    ("out", "why"), [("/dev/null/run", "Not a directory"), ("/proc/run", "No such file"), ("a-file", "File exists")]
+)
+def test_a_folder_that_cannot_be_made_is_said_with_the_reason(tmp_path, monkeypatch, out, why):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a-file").write_text("")
+    with pytest.raises(UserError, match=f"can't write {out}/recipe.yaml: {why}"):
+        Run.create("name: a\n", "a", out)
+
+
+def test_a_full_disk_is_said_by_whatever_is_written(tmp_path):
+    run = Run(tmp_path)
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+    with pytest.raises(UserError, match="metrics.jsonl: the disk is full"):
+        run.log({"step": 1})
+
+    def fill(folder):
+        (folder / "half").write_text("half a mod")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    with pytest.raises(UserError, match="model: the disk is full"):
+        run.replace_folder("model", fill)
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.9])
+@pytest.mark.parametrize("how", ["cut short", "overwritten"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, share, how):
     e = engine(Train(steps=10, batch_size=32), tmp_path)
     for _ in range(2):
         e.one_step(0.0)
         e._save()
     newest = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1]
-    newest.write_bytes(newest.read_bytes()[:100])
+    whole = newest.read_bytes()
+    place = int(share * len(whole))
+    newest.write_bytes(whole[:place] + (64 * b"\xff" + whole[place + 64 :] if how == "overwritten" else b""))
     again = engine(Train(steps=10, batch_size=32), tmp_path)
     assert again.resume() and again.step == 1
 
