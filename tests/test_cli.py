@@ -189,6 +189,34 @@ def test_an_existing_run_is_never_overwritten(adverb, trained):
     assert (trained / "metrics.jsonl").read_bytes() == before
 
 
+def test_resume_knows_which_run_is_meant(adverb, tmp_path):
+    (tmp_path / "mine.yaml").write_text("objective: gan\nname: fancy\nmodel: {network: mlp}\ntrain: {steps: 2}\n")
+    words = (*SMALL[1:], "train.evaluations=1")
+    assert adverb("train", "mine.yaml", *words).returncode == 0
+    assert adverb("train", "mine.yaml", *words, "train.steps=4", "--resume").returncode == 0
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["fancy-0001"]
+    assert "steps: 4" in (tmp_path / "runs" / "fancy-0001" / "recipe.yaml").read_text()
+    for said, wrong in {
+        "is a run of 'fancy', not of 'dcgan'": ("dcgan", "--resume", "--out", "runs/fancy-0001"),
+        "no recipe 'nonsense'": ("nonsense", "--resume", "--out", "runs/fancy-0001"),
+        "is a run: go on with it by adverb train runs/fancy-0001 --resume": ("runs/fancy-0001",),
+        "leave --out=other out": ("runs/fancy-0001", "--resume", "--out", "other"),
+        "leave --resume out": ("mine.yaml", "--resume", "--dry-run"),
+    }.items():
+        told = adverb("train", *wrong)
+        assert told.returncode == 2 and said in told.stderr, told.stderr
+
+
+def test_a_tokenizer_is_never_resumed(adverb, tmp_path):
+    (tmp_path / "text.txt").write_text("the cat sat on the mat\n" * 20)
+    words = ("train", "tokenizer", "--data", "text.txt", "vocab_size=100", "--out", "made")
+    assert adverb(*words).returncode == 0
+    for again in (words, (*words, "--resume"), ("train", "made", "--resume")):
+        told = adverb(*again)
+        assert told.returncode == 2 and "a tokenizer is made anew" in told.stderr, told.stderr
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_dry_run_prints_the_plan_and_writes_nothing(adverb, tmp_path):
     done = adverb("train", *SMALL, "train.steps=5000", "--dry-run")
     assert done.returncode == 0, done.stderr

@@ -38,6 +38,8 @@ def train(
     from adverb import training
 
     if dry_run:
+        if resume:
+            raise UserError("--dry-run plans a new run: leave --resume out")
         training.dry_run(recipe, overrides or [], data=data, console=console)
         return
     _, ended = training.start(recipe, overrides or [], data=data, out=out, resume=resume, console=console)

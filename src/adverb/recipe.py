@@ -33,6 +33,8 @@ def find(name: str) -> Path:
         if path.is_file():
             return path
         raise UserError(f"recipe file {name} does not exist")
+    if (path / "recipe.yaml").is_file():
+        raise UserError(f"{name} is a run: go on with it by adverb train {name} --resume, or name {name}/recipe.yaml")
     near = difflib.get_close_matches(name, recipes, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(recipes)}"
     raise UserError(f"no recipe '{name}': {hint} (or give a .yaml file)")

@@ -81,13 +81,17 @@ class Run:
 
     @classmethod
     def create(cls, recipe_yaml: str, name: str, out: str | Path | None) -> Run:
-        """A new folder with its recipe: `out`, or the next free runs/NAME-0001. Raises UserError if `out` has a run."""
-        if out is None:
-            out = cls._next(name)
-        run = cls(out)
+        """A new folder with its recipe, where `free` says."""
+        run = cls.free(name, out)
+        run.write_text("recipe.yaml", recipe_yaml)
+        return run
+
+    @classmethod
+    def free(cls, name: str, out: str | Path | None) -> Run:
+        """Where a new run goes: `out`, or the next free runs/NAME-0001. Raises UserError if `out` has a run."""
+        run = cls(cls._next(name) if out is None else out)
         if run.exists():
             raise UserError(f"{run.path} already holds a run: go on with it by --resume, or name another --out")
-        run.write_text("recipe.yaml", recipe_yaml)
         return run
 
     @staticmethod

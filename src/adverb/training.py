@@ -51,7 +51,7 @@ def start(
     overrides = recipes.parse_overrides(overrides)
     if data is not None:
         overrides["data.path"] = str(data)
-    spec, run = _open(name, overrides, out, resume)
+    spec, run = _open(str(name), overrides, out, resume)
     if spec.objective == "tokenizer":
         from adverb.tokenizer_training import train_tokenizer
 
@@ -161,17 +161,29 @@ def dry_run(name: str, overrides: list[str], *, data: str | None, console: Conso
 
 def _open(name: str, overrides: dict[str, Any], out: str | Path | None, resume: bool) -> tuple[Recipe, Run | None]:
     """The recipe to train, and the run to go on with where there is one."""
+    run = Run(name) if resume and Run(name).exists() else None
+    if run is not None and out is not None and Path(out).resolve() != run.path.resolve():
+        raise UserError(f"{name} goes on in its own folder: leave --out={out} out")
+    spec = recipes.load(name if run is None else str(run.path / "recipe.yaml"), overrides)
+    if spec.objective == "tokenizer" and (resume or (out is not None and Run(out).exists())):
+        raise UserError("a tokenizer is made anew, in seconds: leave --resume out, and let --out name a new folder")
+    if run is not None:
+        return spec, run
     if not resume:
-        spec = recipes.load(name, overrides)
-        if out is not None and Run(out).exists():
-            raise UserError(f"{out} already holds a run: go on with it by --resume, or name another --out")
+        Run.free(spec.name, out)
         return spec, None
-    run = Run(name) if Run(name).exists() else Run(out) if out is not None else Run.newest(Path(name).stem)
-    if run is None or not run.exists():
-        if out is None:
-            raise UserError(f"nothing to resume: no run of '{name}' in runs/, name its folder by --out")
-        return recipes.load(name, overrides), None
-    return recipes.validate(run.recipe(), overrides, source=str(run.path / "recipe.yaml")), run
+    run = Run(out) if out is not None else Run.newest(spec.name)
+    if run is None:
+        raise UserError(f"nothing to resume: no run of '{spec.name}' in runs/, name its folder by --out")
+    if not run.exists():
+        return spec, None
+    own = recipes.load(str(run.path / "recipe.yaml"))
+    if (own.name, own.objective) != (spec.name, spec.objective):
+        raise UserError(
+            f"{run.path} is a run of '{own.name}', not of '{spec.name}': name another --out, "
+            f"or go on with it by adverb train {run.path} --resume"
+        )
+    return _open(str(run.path), overrides, None, resume)
 
 
 def _made_its_tokenizer(spec: Recipe) -> bool:
