@@ -169,6 +169,7 @@ def test_evaluate_prints_and_writes_the_floor_beside(adverb, trained, tmp_path):
         (("train", "mlp-gan", "--data", "digit"), "digits"),
         (("train", "mlp-gan", "--resume"), "nothing to resume"),
         (("train", "mlp-gan", f"train.device={NOT_HERE}"), "train.device=auto"),
+        (("train", "mlp-gan", "train.compile=true"), "nothing is compiled"),
         (("train", "mlp-gan", "data.limit=5"), "5 images are too few"),
         (("train", "image-gan", "model.widths=[16]", "--dry-run"), "model.widths has 1 numbers"),
         (("evaluate", "nowhere"), "'nowhere' is not a folder"),

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
+from adverb import training
 from adverb.context import Clock, Context
 from adverb.engine import PATIENCE, Engine
 from adverb.errors import UserError
@@ -266,6 +267,20 @@ def test_accumulated_batches_equal_whole_ones():
 def test_uneven_shares_are_refused():
     with pytest.raises(UserError, match="batch_size=30.*accumulate=4"):
         engine(Train(steps=1, batch_size=30, accumulate=4))
+
+
+def test_what_would_be_ignored_is_refused_before_there_is_a_folder(tmp_path):
+    class Unjudged(Regression):
+        best = None
+
+    for asked in ({"compile": True}, {"patience": 2}, {"accumulate": 3}):
+        objective = Unjudged(Train(steps=1, batch_size=32, **asked))
+        with pytest.raises(UserError, match=f"train.{list(asked)[0]}="):
+            training.carry_out(
+                objective, CPU, None, out=tmp_path / "run", resume=False, console=Console(file=io.StringIO())
+            )
+    assert not (tmp_path / "run").exists()
+    engine(Train(steps=1, batch_size=32, patience=2))
 
 
 def test_a_nan_never_reaches_the_weights():

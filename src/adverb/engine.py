@@ -32,6 +32,7 @@ ROWS_LOGGED = 300  # lines of metrics.jsonl in a whole run, about
 
 class Engine:
     def __init__(self, objective: Objective, run: Run | None, context: Context, progress: Progress | None = None):
+        objective.check(context.world)
         self.objective, self.run, self.context = objective, run, context
         self.train_spec, self.seed = objective.recipe.train, objective.recipe.seed
         self.bar = progress or Progress(enabled=False)
@@ -51,13 +52,7 @@ class Engine:
         self.ahead: tuple[tuple, Any] | None = None
 
         self.batch_size = self.train_spec.batch_size
-        share = context.world * self.train_spec.accumulate
-        if self.batch_size % share:
-            raise UserError(
-                f"train.batch_size={self.batch_size} can't be shared evenly: "
-                f"{context.world} workers × train.accumulate={self.train_spec.accumulate}"
-            )
-        self.rows = self.batch_size // share
+        self.rows = self.batch_size // (context.world * self.train_spec.accumulate)
 
     # -- the loop
 

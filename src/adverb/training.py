@@ -84,15 +84,16 @@ def carry_out(
 ) -> tuple[Run, str]:
     """Train an objective in `run`, or a new run in `out`; returns as `start` does.
 
-    told: a recipe.yaml that a resumed run goes on by from now on; it is written once all of it has proved possible.
+    told: a recipe.yaml that a resumed run goes on by from now on. That of a new run, as well, is written once all of it
+        has proved possible.
     go_on: the command that resumes it, where that is not `adverb train RUN --resume`.
     """
     from adverb.engine import Engine
 
     with Progress(console) as bar:
         if run is None:
-            folder = _create(objective.recipe, out) if context.is_main else None
-            run = Run(context.share(folder.path if folder else None))
+            folder = Run.free(objective.recipe.name, out).path if context.is_main else None
+            run, told = Run(context.share(folder)), recipes.dump(objective.recipe)
         engine = Engine(objective, run, context, bar)
         resumed = engine.resume() if resume else False
         if told is not None and context.is_main:
@@ -188,10 +189,6 @@ def _open(name: str, overrides: dict[str, Any], out: str | Path | None, resume: 
 
 def _made_its_tokenizer(spec: Recipe) -> bool:
     return getattr(spec.data, "tokenizer", "none of its own") is None
-
-
-def _create(recipe: Recipe, out: str | Path | None) -> Run:
-    return Run.create(recipes.dump(recipe), recipe.name, out)
 
 
 def _note(run: Run, facts: dict[str, Any]) -> None:

@@ -41,6 +41,7 @@ class Pretrain(Objective):
     headline = ("masked_loss", "pair_loss")
     best = ("masked_loss", "min")
     unit = "tok"
+    compiles = True
     recipe: PretrainRecipe
 
     def __init__(self, recipe: PretrainRecipe, context, console):
@@ -54,7 +55,8 @@ class Pretrain(Objective):
         self.masking.to(context.device)
         torch.manual_seed(recipe.seed)
         self.networks = {"model": self.make_network(loaded).to(context.device)}
-        context.compile(self.encoder, lambda line: console.print(f"  [dim]{line}[/]"))
+        if self.compiles:
+            context.compile(self.encoder, lambda line: console.print(f"  [dim]{line}[/]"))
         self.optimizers = {"model": adamw(self.networks["model"], recipe.optim)}
         self.phases = [Phase("model", self.loss)]
         self.units_per_step = recipe.train.batch_size * recipe.data.sequence_length

@@ -235,6 +235,8 @@ class TextGan(Objective):
 
     # -- judging and keeping
 
+    chooses = True
+
     @property
     def best(self) -> tuple[str, str] | None:
         """A model is chosen among those of the game: the twin's chance was before."""
