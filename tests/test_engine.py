@@ -371,6 +371,16 @@ def test_workers_whose_clocks_differ_do_the_same(monkeypatch, budget):
     assert done[0] == done[1] and len(done[0]) > 10
 
 
+def test_utilisation_is_of_the_peaks_of_all_workers():
+    shares = []
+    for world in (1, 2):
+        e = Engine(Regression(Train(steps=1, batch_size=32)), None, Context(torch.device("cpu"), world=world))
+        e.objective.flops_per_step = 1e6
+        e._write = lambda row, progress: shares.append(row["mfu"])
+        e._log(0.5, steps_per_second=10.0)
+    assert shares[1] == shares[0] / 2
+
+
 def test_a_draw_is_the_same_for_any_number_of_workers():
     device = torch.device("cpu")
     whole = Draw((0, 5, "g", 0), 12, 0, 12, device)

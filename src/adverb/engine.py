@@ -229,8 +229,8 @@ class Engine:
         rate = self.objective.units_per_step * steps_per_second
         row |= {f"{self.objective.unit}_per_second": round(rate, 1)}
         if self.objective.flops_per_step:
-            peak = machine.peaks(self.context.device)
-            row["mfu"] = self.objective.flops_per_step * steps_per_second / getattr(peak, self.context.precision)
+            peak = self.context.world * getattr(machine.peaks(self.context.device), self.context.precision)
+            row["mfu"] = self.objective.flops_per_step * steps_per_second / peak
         self._write(row, progress)
         self.bar.show(row, rate, self.objective.unit, self.objective.headline)
 
