@@ -55,7 +55,7 @@ def recipes(name: Annotated[str | None, typer.Argument(help="print this one")] =
     if name:
         from rich.syntax import Syntax
 
-        text = recipe.find(name).read_text(encoding="utf-8")
+        text = recipe.read(recipe.find(name))
         if console.is_terminal:
             console.print(Syntax(text, "yaml", background_color="default"))
         else:
