@@ -218,6 +218,23 @@ def test_a_tokenizer_is_never_resumed(adverb, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_brackets_in_paths_are_printed_as_they_are(adverb, tmp_path):
+    folder, texts, out = tmp_path / "im [old]", tmp_path / "text [new].txt", "o [bold]"
+    folder.mkdir()
+    for i in range(60):
+        Image.fromarray(np.random.default_rng(i).integers(256, size=(8, 8), dtype=np.uint8)).save(folder / f"{i}.png")
+    texts.write_text("the cat sat on the mat\n" * 20)
+    words = ("train", *SMALL, "train.steps=1", "train.evaluations=1", "--data", folder)
+    for done, shown in (
+        (adverb(*words, "--dry-run", COLUMNS="300"), [folder]),
+        (adverb(*words, "--out", out, COLUMNS="300"), [folder, f"{out}/report.html"]),
+        (adverb("generate", out, "-n", "4", "--out", "g [x].png", COLUMNS="300"), ["g [x].png"]),
+        (adverb("train", "tokenizer", "--data", texts, "--out", "t [/]", "vocab_size=100", COLUMNS="300"), ["t [/]"]),
+    ):
+        assert done.returncode == 0, done.stderr
+        assert all(str(path) in done.stdout for path in shown), done.stdout
+
+
 def test_a_dry_run_prints_the_plan_and_writes_nothing(adverb, tmp_path):
     done = adverb("train", *SMALL, "train.steps=5000", "--dry-run")
     assert done.returncode == 0, done.stderr

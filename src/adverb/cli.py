@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from adverb.errors import UserError
 
@@ -170,8 +172,9 @@ def generate(
     if temperature is not None:
         raise UserError("--temperature is for models that write; how varied images are, --truncation says")
     out = Path("samples") if out is None else out
-    for path in draw_to(found, out, **options, **asked, say=lambda words: console.print(words, highlight=False)):
-        console.print(f"[cyan]{path}[/]", highlight=False)
+    say = partial(console.print, markup=False, highlight=False)
+    for path in draw_to(found, out, **options, **asked, say=say):
+        console.print(f"[cyan]{escape(str(path))}[/]", highlight=False)
 
 
 @app.command(no_args_is_help=True)
@@ -305,8 +308,6 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        from rich.markup import escape
-
         Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:

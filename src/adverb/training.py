@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from adverb import recipe as recipes
 from adverb.errors import UserError
@@ -142,7 +143,7 @@ def dry_run(name: str, overrides: list[str], *, data: str | None, console: Conso
     steps = spec.train.steps or int(spec.train.minutes * 60 / per_step)
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for key, value in objective.plan().items():
-        table.add_row(f"[dim]{key}[/]", value)
+        table.add_row(f"[dim]{key}[/]", escape(value))
     for network, module in objective.networks.items():
         table.add_row(f"[dim]{network}[/]", f"{sum(p.numel() for p in module.parameters()):,} parameters")
     batch = objective.recipe.train.batch_size
@@ -214,9 +215,10 @@ def facts_of(objective, context) -> dict[str, Any]:
 def _say_what(console: Console, objective, context, run: Run, step: int) -> None:
     sizes = ", ".join(f"{n} {sum(p.numel() for p in m.parameters()) / 1e6:.2f}M" for n, m in objective.networks.items())
     where = f"{context.device}, {context.precision}" + (f", {context.world} workers" if context.world > 1 else "")
-    console.print(f"[bold]{objective.recipe.name}[/] · {sizes} · {where} · [cyan]{run.path}[/]", highlight=False)
+    name, path = escape(objective.recipe.name), escape(str(run.path))
+    console.print(f"[bold]{name}[/] · {sizes} · {where} · [cyan]{path}[/]", highlight=False)
     for key, value in objective.plan().items():
-        console.print(f"  [dim]{key}[/] {value}", highlight=False)
+        console.print(f"  [dim]{key}[/] {escape(value)}", highlight=False)
     if step:
         console.print(f"  [dim]resumed[/] at step {step:,}", highlight=False)
 
@@ -226,9 +228,10 @@ def _finish(run: Run, objective, ended: str, elapsed: float, console: Console, g
 
     write_report(run, objective)
     if ended != "done":
-        console.print(f"stopped: {ended}; go on with [bold]{go_on}[/]", highlight=False)
+        console.print(f"stopped: {ended}; go on with [bold]{escape(go_on)}[/]", highlight=False)
         return
-    console.print(f"[green]done[/] in {duration(elapsed)} · [cyan]{run.path}/report.html[/]", highlight=False)
+    page = escape(f"{run.path}/report.html")
+    console.print(f"[green]done[/] in {duration(elapsed)} · [cyan]{page}[/]", highlight=False)
 
 
 def _peak_memory(device) -> float:
