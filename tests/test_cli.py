@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from adverb import recipe
 from adverb.cli import app
+from adverb.training import train
 
 SMALL = ("mlp-gan", "train.batch_size=32", "train.precision=fp32", "evaluate.features=random", "evaluate.samples=100")
 NOT_HERE = "cuda" if sys.platform == "darwin" else "mps"
@@ -216,6 +217,22 @@ def test_a_tokenizer_is_never_resumed(adverb, tmp_path):
         told = adverb(*again)
         assert told.returncode == 2 and "a tokenizer is made anew" in told.stderr, told.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_plans_by_the_budget_that_runs_out_first(adverb):
+    for minutes, says, not_says in ((0.01, "in 0.01 minutes", "9,000,000"), (1e6, "50 of 32 rows", "minutes")):
+        steps = 50 if minutes > 1 else 9_000_000
+        done = adverb("train", *SMALL, f"train.steps={steps}", f"train.minutes={minutes}", "--dry-run")
+        assert says in done.stdout and not_says not in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_run_in_python_that_is_interrupted_does_not_look_done(tmp_path, monkeypatch, name):
+    monkeypatch.setattr("adverb.journal.Journal.write", lambda *_: signal.raise_signal(signal.Signals[name]))
+    options = dict(word.split("=") for word in SMALL[1:])
+    with pytest.raises(KeyboardInterrupt, match=f"{name}: .*run is not done"):
+        train("mlp-gan", out=tmp_path / "run", **options, **{"train.steps": 500})
+    assert list((tmp_path / "run" / "checkpoints").glob("step-*.pt"))
 
 
 def test_brackets_in_paths_are_printed_as_they_are(adverb, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,16 @@ def train(
     recipe: a shipped recipe's name, a YAML file, or (with resume) a run folder.
     data: what to train on, the recipe's `data.path`; or the whole section, `data={"path": "a.csv", "label": "kind"}`.
     overrides: sections as mappings, `train={"steps": 1000}, optim={"lr": 3e-4}`, or dotted keys.
-    Raises UserError for anything the caller can mend.
+    Raises UserError for anything the caller can mend. Where Ctrl-C or SIGTERM ended the run early, which then has a
+    checkpoint, KeyboardInterrupt.
     """
     if isinstance(data, dict):
         overrides["data"], data = data, None
     console = Console(quiet=quiet)
-    return start(recipe, _flat(overrides), data=data, out=out, resume=resume, console=console)[0]
+    run, ended = start(recipe, _flat(overrides), data=data, out=out, resume=resume, console=console)
+    if ended in ("SIGINT", "SIGTERM"):
+        raise KeyboardInterrupt(f"{ended}: {run.path} is not done")
+    return run
 
 
 def start(
@@ -140,7 +145,8 @@ def dry_run(name: str, overrides: list[str], *, data: str | None, console: Conso
         _synchronise(context.device)
         seconds.append(time.perf_counter() - start)
     per_step = sorted(seconds)[len(seconds) // 2]
-    steps = spec.train.steps or int(spec.train.minutes * 60 / per_step)
+    by_count, by_clock = spec.train.steps or math.inf, 60 * (spec.train.minutes or math.inf) / per_step
+    steps = int(min(by_count, by_clock))
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for key, value in objective.plan().items():
         table.add_row(f"[dim]{key}[/]", escape(value))
@@ -154,7 +160,7 @@ def dry_run(name: str, overrides: list[str], *, data: str | None, console: Conso
     table.add_row("[dim]speed[/]", f"{per_step * 1000:.0f} ms a step, {objective.units_per_step / per_step:,.0f} "
                   f"{objective.unit}/s")  # fmt: skip
     table.add_row("[dim]steps[/]", f"{steps:,} of {batch} rows" + (f" in {spec.train.minutes:g} minutes"
-                  if spec.train.minutes else ""))  # fmt: skip
+                  if by_clock < by_count else ""))  # fmt: skip
     time_of_all = duration(steps * per_step * objective.trainings)
     table.add_row("[dim]time[/]", f"about {time_of_all}, and {spec.train.evaluations} evaluations")
     console.print(table)
