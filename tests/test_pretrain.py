@@ -338,6 +338,16 @@ def test_without_a_compiler_it_says_so_and_goes_on(rhyme, monkeypatch, capsys):
     train(objective, 1)
 
 
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [("bert-fast", {"model.architecture": "gpt", "train.compile": True}), ("bert-electra", {"train.patience": 2})],
+)
+def test_what_would_be_ignored_is_refused(rhyme, name, asked):
+    with pytest.raises(UserError, match=list(asked)[-1]):
+        Engine(make(name, rhyme, **asked), None, CPU)
+    Engine(make("bert-fast", rhyme, **{"train.compile": True, "train.patience": 2}), None, CPU)
+
+
 def test_a_text_that_has_grown_keeps_the_vocabulary_of_its_run(rhyme, tmp_path):
     shutil.copytree(rhyme, tmp_path / "text")
     settings = {key: value for key, value in SMALL.items() if key != "train.steps"}

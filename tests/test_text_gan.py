@@ -262,6 +262,18 @@ def test_a_folder_test_is_for_the_end(objective, tmp_path):
     assert set(one.test.texts) == set(lines[180:]) and len(one.train) + len(one.valid) == 180
 
 
+def test_patience_is_for_the_game(objective):
+    waiting = objective(**{"train.patience": 1})
+    engine = Engine(waiting, None, CPU)
+    for worse in (1.0, 2.0):
+        engine._is_best({"frechet": worse})
+    assert not engine._out_of_patience  # there is no best before the game
+    waiting.playing = True
+    for worse in (1.0, 2.0):
+        engine._is_best({"frechet": worse})
+    assert engine._out_of_patience
+
+
 def test_heads_that_do_not_fit_are_refused(objective):
     with pytest.raises(UserError, match="not divisible by 3 heads"):
         objective(**{"model.heads": 3})

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 
 from adverb.data.labelled import load_labelled_parts
 from adverb.data.parts import folds_of
@@ -82,9 +83,10 @@ def label_next(
     show(advice, labelled, unlabelled, console)
     if out is not None:
         write_next(out, texts, labelled, unlabelled)
-        console.print(f"[cyan]{out}[/] {len(texts)} texts to label; then: adverb train classify … data.more={out}",
+        path = escape(str(out))
+        console.print(f"[cyan]{path}[/] {len(texts)} texts to label; then: adverb train classify … data.more={path}",
                       highlight=False)  # fmt: skip
     if wrong is not None:
         write_wrong(wrong, doubts, labelled)
-        console.print(f"[cyan]{wrong}[/] {len(doubts)} labels to look at", highlight=False)
+        console.print(f"[cyan]{escape(str(wrong))}[/] {len(doubts)} labels to look at", highlight=False)
     return advice
