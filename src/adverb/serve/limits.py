@@ -15,7 +15,7 @@ MASKS = 16  # of a text: each makes the model read it again
 class Limits:
     """Tokens are those of the model's tokenizer; an image counts as `work.IMAGE_TOKENS` of them."""
 
-    body: int = 8 << 20  # bytes of a request
+    body: int = 8 << 20  # bytes of a request, and characters that it makes a model read, with what it repeats
     batch: int = 4096  # tokens that a model gets at once; it cuts them to its own batches, sorted by length
     queue: int = 1 << 18  # tokens waiting; a request beyond that is refused, unless nothing waits
     upload: float = 10.0  # seconds for a body to arrive

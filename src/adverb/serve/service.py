@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from adverb.bert.tokenizer import Tokenizer
 from adverb.errors import UserError
-from adverb.pipelines.stream import Row
+from adverb.pipelines.stream import Row, chunks
 from adverb.serve import bodies
 from adverb.serve.batcher import Batcher, Work
 from adverb.serve.limits import MASKS, WORDS, Refused
 from adverb.serve.models import Models, Served
-from adverb.serve.occlusion import changes, without_each
+from adverb.serve.occlusion import changes, without_each, words_of
 from adverb.serve.work import IMAGE_TOKENS, Draft, Drawing, Reading, Samples, Writing
 
 
@@ -32,7 +33,7 @@ class Service:
 
     async def entities(self, asked: bodies.Entities) -> dict[str, Any]:
         served = self.models.find(asked.model, "entities")
-        costs = await self._costs(served, asked.texts)
+        costs = await self._tokens(served, asked.texts)
         return await self._read(Reading(served), _rows(asked.texts), costs)
 
     async def answer(self, asked: bodies.Answer) -> dict[str, Any]:
@@ -42,7 +43,11 @@ class Service:
             contexts = contexts * len(questions)
         if len(contexts) != len(questions):
             raise Refused(422, f"there are {len(questions)} questions, but {len(contexts)} contexts: send one for each")
-        costs = await self._costs(served, questions, contexts)
+        self._refuse_repeated(sum(map(len, questions)) + sum(map(len, contexts)))
+        different = list(dict.fromkeys(contexts))
+        tokens = dict(zip(different, await self._tokens(served, different), strict=True))
+        heads = await self._tokens(served, questions)
+        costs = [head + tokens[context] for head, context in zip(heads, contexts, strict=True)]
         return await self._read(Reading(served, asked.top_k), _rows(questions, contexts), costs)
 
     async def fill_mask(self, asked: bodies.FillMask) -> dict[str, Any]:
@@ -70,13 +75,14 @@ class Service:
 
     async def explain(self, asked: bodies.Explain) -> dict[str, Any]:
         served = self.models.find(asked.model, "classify")
-        words, texts = without_each(asked.text)
+        words = words_of(asked.text)
         if len(words) > WORDS:
             raise Refused(413, f"the text has {len(words)} words, of which {WORDS} can be explained")
-        texts = [asked.text, *texts]
-        pairs = None if asked.pair is None else [asked.pair] * len(texts)
-        costs = await self._costs(served, texts, pairs, whole=False)
-        said = await self._ask(Reading(served, paired=pairs is not None), _rows(texts, pairs), costs)
+        self._refuse_repeated((1 + len(words)) * len(asked.text + (asked.pair or "")))
+        pairs = None if asked.pair is None else [asked.pair]
+        costs = await self._costs(served, [asked.text], pairs, whole=False)
+        rows = [Row(text, asked.pair, line=1) for text in (asked.text, *without_each(asked.text, words))]
+        said = await self._ask(Reading(served, paired=pairs is not None), rows, costs * len(rows))
         label, probability, changed = changes(said)
         found = [{"start": w[0], "end": w[1], "change": change} for w, change in zip(words, changed, strict=True)]
         return {"model": served.name, "label": label, "probability": probability, "words": found}
@@ -129,18 +135,16 @@ class Service:
         served: Served,
         texts: list[str],
         pairs: list[str] | None = None,
-        whole: bool | None = None,
+        *,
+        whole: bool,
         name: str = "texts",
     ) -> list[int]:
-        """Tokens of each text, special ones included.
+        """Tokens that the model reads of each text, special ones included.
 
-        whole: whether texts longer than the model reads are refused (413), or cut (False); None: the model reads
-        texts of any length. name: the key that holds them; "text": one text.
+        whole: whether texts longer than it reads are refused (413), or cut. name: the key that holds them; "text":
+        one text.
         """
-        made = await asyncio.to_thread(served.reader.tokenizer.encode_batch, texts, pairs)
-        counts, most = [len(encoding) for encoding in made], served.reader.max_length
-        if whole is None:
-            return counts
+        counts, most = await self._tokens(served, texts, pairs), served.reader.max_length
         if whole and max(counts) > most:
             place = next(i for i, count in enumerate(counts) if count > most)
             cuts = served.verb in ("classify", "embed")
@@ -149,6 +153,24 @@ class Service:
             said = f"{which} has {counts[place]:,} tokens, of which '{served.name}' reads {most:,}: {remedy}"
             raise Refused(413, said)
         return [min(count, most) for count in counts]
+
+    async def _tokens(self, served: Served, texts: list[str], pairs: list[str] | None = None) -> list[int]:
+        """Tokens of each text, special ones included, however long it is."""
+        return await asyncio.to_thread(_lengths, served.reader.tokenizer, texts, pairs)
+
+    def _refuse_repeated(self, characters: int) -> None:
+        """What is to be read again and again counts as if it had been sent each time. Raises Refused (413)."""
+        if characters > (most := self.batcher.limits.body):
+            raise Refused(413, f"this makes the model read {characters:,} characters, more than {most:,}: ask for less")
+
+
+def _lengths(tokenizer: Tokenizer, texts: list[str], pairs: list[str] | None) -> list[int]:
+    """Some texts at a time: a token takes a hundred bytes until it is counted, and others want to tokenise too."""
+    counts = []
+    for part in chunks(_rows(texts, pairs)):
+        seconds = None if pairs is None else [row.pair for row in part]
+        counts += map(len, tokenizer.encode_batch([row.text for row in part], seconds))
+    return counts
 
 
 def _rows(texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Row]:
