@@ -8,6 +8,8 @@ import pytest
 
 from adverb.bert.tokenizer import Tokenizer
 from adverb.pipelines import load
+from adverb.pipelines.batching import TOKEN_BUDGET
+from adverb.pipelines.torch_model import TorchModel
 from adverb.serve import bodies
 from adverb.serve.limits import Limits, Refused
 from adverb.serve.models import Models, Served
@@ -79,3 +81,17 @@ def test_words_are_counted_before_texts_are_made_of_them(charged, monkeypatch):
     monkeypatch.setattr("adverb.serve.service.without_each", None)
     with pytest.raises(Refused, match="the text has 50000 words, of which 200 can be explained"):
         charged("classes", "explain", bodies.Explain(text="a " * 50_000))
+
+
+@pytest.mark.parametrize(("text", "top_k"), [("a [MASK].", 5), ("[MASK] [MASK] cat", 5), ("the " + "[MASK] " * 4, 50)])
+def test_masks_cost_what_the_model_reads_for_them(charged, monkeypatch, text, top_k):
+    batches = []
+    read = TorchModel.__call__
+
+    def counting(self, ids, *rest, **options):
+        batches.append(ids.size)
+        return read(self, ids, *rest, **options)
+
+    monkeypatch.setattr(TorchModel, "__call__", counting)
+    costs, _ = charged("fill", "fill_mask", bodies.FillMask(texts=text, top_k=top_k))
+    assert costs == [sum(batches)] and max(batches) <= TOKEN_BUDGET

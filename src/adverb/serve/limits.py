@@ -8,7 +8,7 @@ TEXTS = 256  # of a request
 CHARACTERS = 100_000  # of one text
 WORDS = 200  # of a text to explain: each is left out once
 CAPTION = 1_000  # characters of what to draw
-MASKS = 16  # of a text: each makes the model read it again
+MASKS = 16  # of a text: each but the first makes the model read it dozens of times
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from adverb.bert.tokenizer import Tokenizer
 from adverb.errors import UserError
+from adverb.pipelines.filler import times_read
 from adverb.pipelines.stream import Row, chunks
 from adverb.serve import bodies
 from adverb.serve.batcher import Batcher, Work
@@ -57,7 +58,9 @@ class Service:
             if (count := text.count(mask)) > MASKS:
                 raise Refused(413, f"texts[{place}] has {count} masks, of which {MASKS} can be filled at a time")
         costs = await self._costs(served, asked.texts, whole=True)
-        costs = [cost * text.count(mask) for cost, text in zip(costs, asked.texts, strict=True)]
+        costs = [
+            cost * times_read(text.count(mask), asked.top_k) for cost, text in zip(costs, asked.texts, strict=True)
+        ]
         candidates = None if asked.candidates is None else tuple(asked.candidates)
         return await self._read(Reading(served, asked.top_k, candidates), _rows(asked.texts), costs)
 
