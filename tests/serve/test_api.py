@@ -174,6 +174,16 @@ def test_words_are_explained_by_leaving_them_out(server, small, in_float32):
     assert max(abs(word["change"]) for word in said["words"]) > 0.01
 
 
+def test_words_that_are_not_read_are_not_explained(server, small, in_float32):
+    _, said, _ = server.ask("/explain", {"text": LONG, "truncate": True})
+    reader = load(small["classes"])
+    assert said["probability"] == pytest.approx(dict(reader.classify(LONG))[said["label"]], abs=2e-6)
+    assert [LONG[word["start"] : word["end"]] for word in said["words"]] == LONG.split()[:46]
+    read = " ".join(LONG.split()[1:46])  # no word comes in for the one left out
+    without = dict(reader.classify(read))[said["label"]]
+    assert said["words"][0]["change"] == pytest.approx(said["probability"] - without, abs=4e-6)
+
+
 def test_minilm_embeds_as_predict_does(start, minilm):
     server = start(f"minilm={minilm}")
     texts = ["The capital of France is Paris.", "A cat sleeps in the sun."]
@@ -192,7 +202,8 @@ def test_minilm_embeds_as_predict_does(start, minilm):
         ("/classify", {"texts": "a" * 100_001}, 413, "texts[0] has more than 100,000 characters"),
         ("/classify", {"texts": ["a"] * 257}, 413, "texts has more than 256 entries"),
         ("/classify", b'{"texts": "' + b"a" * (9 << 20) + b'"}', 413, "larger than 8,388,608 bytes"),
-        ("/explain", {"text": "cat " * 201}, 413, "201 words, of which 200 can be explained"),
+        ("/explain", {"text": LONG}, 413, "text has 122 tokens, of which 'classes' reads 48: shorten it, or send "),
+        ("/explain", {"text": "a", "pair": LONG}, 413, "text has 124 tokens, of which 'classes' reads 48"),
         ("/fill-mask", {"texts": "[MASK] " * 17}, 413, "17 masks, of which 16 can be filled"),
         ("/fill-mask", {"texts": "[MASK] " + LONG}, 413, "texts[0] has 123 tokens"),
         ("/fill-mask", {"texts": ["a [MASK]", "a cat"]}, 422, "texts[1]: There is no [MASK]"),

@@ -9,6 +9,7 @@ import pytest
 from adverb.bert.tokenizer import Tokenizer
 from adverb.pipelines import load
 from adverb.pipelines.batching import TOKEN_BUDGET
+from adverb.pipelines.reader import Reader
 from adverb.pipelines.torch_model import TorchModel
 from adverb.serve import bodies
 from adverb.serve.limits import Limits, Refused
@@ -71,16 +72,28 @@ def test_what_a_request_repeats_is_bounded(charged, tokenised):
     asked = bodies.Answer(questions=["who?"] * 256, contexts="a " * 50_000)
     with pytest.raises(Refused, match="this makes the model read 25,601,024 characters, more than 8,388,608: ask for "):
         charged("answers", "answer", asked)
+    assert tokenised == []
     asked = bodies.Explain(text="cat " * 43 + " " * 99_000 + "dog", pair="x" * 100_000)
     with pytest.raises(Refused, match="this makes the model read "):
         charged("classes", "explain", asked)
-    assert tokenised == []
+    assert len(tokenised) == 1
 
 
-def test_words_are_counted_before_texts_are_made_of_them(charged, monkeypatch):
+def test_too_many_words_are_refused_before_texts_are_made_of_them(charged, monkeypatch):
     monkeypatch.setattr("adverb.serve.service.without_each", None)
-    with pytest.raises(Refused, match="the text has 50000 words, of which 200 can be explained"):
-        charged("classes", "explain", bodies.Explain(text="a " * 50_000))
+    monkeypatch.setattr(Reader, "max_length", 512)
+    with pytest.raises(Refused, match="the text has 201 words, of which 200 can be explained"):
+        charged("classes", "explain", bodies.Explain(text="a " * 201))
+
+
+@pytest.mark.parametrize("text", ["cat " * 300, "the cats " * 40, "🙂 İst Ünï " * 50, "a" + " " * 90_000 + "b " * 60])
+@pytest.mark.parametrize("pair", [None, "big red houses " * 30])
+def test_a_long_text_is_cut_to_what_the_model_reads(charged, small, text, pair):
+    pairs = None if pair is None else [pair]
+    costs, (row,) = charged("classes", "classify", bodies.Classify(texts=text, pairs=pairs, truncate=True))
+    encode = load(small["classes"]).tokenizer.encode
+    assert costs == [48] and encode(row.text, row.pair).ids == encode(text, pair, 48).ids
+    assert text.startswith(row.text) and len(row.text) < len(text)
 
 
 @pytest.mark.parametrize(("text", "top_k"), [("a [MASK].", 5), ("[MASK] [MASK] cat", 5), ("the " + "[MASK] " * 4, 50)])

@@ -71,7 +71,7 @@ async function explain(place, model, text, pair, signal) {
   place.replaceChildren(h("p", {class: "dim small"}, "Leaving out one word at a time…"));
   let said;
   try {
-    said = await ask("/explain", {model: model.name, text, ...(model.pairs && {pair})}, signal);
+    said = await ask("/explain", {model: model.name, text, ...(model.pairs && {pair}), truncate: true}, signal);
   } catch (error) {
     if (error.name !== "AbortError") place.replaceChildren(h("p", {class: "dim small"}, error.message));
     return;
