@@ -22,8 +22,8 @@ from adverb.bert.config import BertConfig
 from adverb.bert.heads import MODELS
 from adverb.bert.tokenizer import Tokenizer
 from adverb.errors import UserError
+from adverb.pipelines import load, stream
 from adverb.pipelines import predict as pipeline
-from adverb.pipelines import stream
 from adverb.pipelines.stream import Row, answered, chunks, stamp
 
 WORDS = "the a cat dog sat ran on mat house was good bad very film not ticket printer broken please help".split()
@@ -335,6 +335,22 @@ def test_answers_of_a_file_need_its_columns(run, tmp_path):
     assert all(context[a["start"] : a["end"]] == a["text"] for a in rows[0]["answers"])
     with pytest.raises(UserError, match="no column 'question'"):
         run(write_csv(tmp_path / "in.csv", rows_of(3)), tmp_path / "out.jsonl", model=model)
+
+
+def test_questions_that_would_be_cut_are_errors_of_their_lines(run, tmp_path):
+    model = small_model(tmp_path / "answerer", "question_answering", None)
+    questions = ["the cat?", "the " * 33, "a dog?", "the " * 32]
+    (tmp_path / "in.jsonl").write_text(
+        "".join(json.dumps({"question": question, "context": "the dog ran"}) + "\n" for question in questions)
+    )
+    rows, _ = run(tmp_path / "in.jsonl", tmp_path / "out.jsonl", model=model)
+    assert ["answers" in row for row in rows] == [True, False, True, True]
+    told = f"The question '{'the ' * 10}…' has 33 tokens, of which the model reads 32: shorten it."
+    assert rows[1]["error"] == told
+    with pytest.raises(UserError, match="has 33 tokens"):
+        load(model).answer(questions, "the dog ran")
+    with pytest.raises(UserError, match="has 33 tokens"):
+        pipeline.predict(str(model), questions[1:2], pair="the dog ran", console=Console(quiet=True))
 
 
 def test_texts_without_a_mask_are_errors_of_their_lines(run, tmp_path):

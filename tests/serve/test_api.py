@@ -204,6 +204,12 @@ def test_minilm_embeds_as_predict_does(start, minilm):
         ("/classify", b'{"texts": "' + b"a" * (9 << 20) + b'"}', 413, "larger than 8,388,608 bytes"),
         ("/explain", {"text": LONG}, 413, "text has 122 tokens, of which 'classes' reads 48: shorten it, or send "),
         ("/explain", {"text": "a", "pair": LONG}, 413, "text has 124 tokens, of which 'classes' reads 48"),
+        (
+            "/answer",
+            {"questions": ["a", LONG], "contexts": "a"},
+            413,
+            "questions[1] has 120 tokens, of which",
+        ),
         ("/fill-mask", {"texts": "[MASK] " * 17}, 413, "17 masks, of which 16 can be filled"),
         ("/fill-mask", {"texts": "[MASK] " + LONG}, 413, "texts[0] has 123 tokens"),
         ("/fill-mask", {"texts": ["a [MASK]", "a cat"]}, 422, "texts[1]: There is no [MASK]"),

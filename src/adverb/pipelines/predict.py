@@ -138,7 +138,7 @@ def answers(
     if reader.verb == "entities":
         return [{"entities": [_span(e) for e in found]} for found in reader.entities(texts)]
     if reader.verb == "answer":
-        return [{"answers": [_span(a) for a in found]} for found in reader.answer(texts, pairs, top_k)]
+        return _answered(reader, rows, top_k)
     return [{"embedding": [round(x, 6) for x in vector]} for vector in reader.embed(texts).tolist()]
 
 
@@ -159,6 +159,19 @@ def _span(found: Any) -> dict[str, Any]:
     return kind | {
         "start": found.start, "end": found.end, "text": found.text, "probability": round(found.probability, 6)
     }  # fmt: skip
+
+
+def _answered(reader: Reader, rows: Sequence[Row], top_k: int) -> list[dict[str, Any]]:
+    long = reader.long_questions([row.text for row in rows])
+    for place, why in long.items():
+        if rows[place].line is None:
+            raise UserError(why)
+    read = [row for place, row in enumerate(rows) if place not in long]
+    found = iter(reader.answer([row.text for row in read], [row.pair for row in read], top_k))
+    return [
+        {"error": long[place]} if place in long else {"answers": [_span(a) for a in next(found)]}
+        for place in range(len(rows))
+    ]
 
 
 def _filled(reader: Reader, row: Row, top_k: int, candidates: Sequence[str] | None) -> dict[str, Any]:

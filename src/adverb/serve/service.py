@@ -49,6 +49,11 @@ class Service:
         different = list(dict.fromkeys(contexts))
         tokens = dict(zip(different, await self._tokens(served, different), strict=True))
         heads = await self._tokens(served, questions)
+        most = served.model.max_question
+        for place, head in enumerate(heads):
+            if (count := head - 2) > most:
+                said = f"questions[{place}] has {count:,} tokens, of which '{served.name}' reads {most}: shorten it"
+                raise Refused(413, said)
         costs = [head + tokens[context] for head, context in zip(heads, contexts, strict=True)]
         return await self._read(Reading(served, asked.top_k), _rows(questions, contexts), costs)
 
