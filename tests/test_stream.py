@@ -314,6 +314,13 @@ def test_several_labels_values_and_pairs(run, tmp_path):
     assert all(isinstance(row["value"], float) for row in run(file, tmp_path / "out.jsonl", model=value)[0])
 
 
+def test_a_model_of_pairs_is_asked_for_pairs(run, tmp_path):
+    model = small_model(tmp_path / "paired", "sequence_classification", adverb={"pairs": True})
+    with pytest.raises(UserError, match="this model reads pairs of texts: give the second one by --pair"):
+        pipeline.predict(str(model), ["the cat sat"], console=Console(quiet=True))
+    pipeline.predict(str(model), ["the cat sat"], pair="the dog ran", console=Console(quiet=True))
+
+
 def test_entities_of_a_file(run, tmp_path):
     tagger = small_model(tmp_path / "tagger", "token_classification", ["O", "B-ANIMAL", "I-ANIMAL"])
     texts = ["  the cat   sat on a mat.", "Dog? dog!"]

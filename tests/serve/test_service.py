@@ -54,6 +54,17 @@ def tokenised(monkeypatch):
     return calls
 
 
+def test_a_model_of_pairs_is_asked_for_pairs(charged, monkeypatch):
+    monkeypatch.setattr(Reader, "facts", {"pairs": True})
+    told = "the model 'classes' reads pairs of texts: send the second ones as "
+    with pytest.raises(Refused, match=f"{told}'pairs'") as refused:
+        charged("classes", "classify", bodies.Classify(texts="a cat"))
+    assert refused.value.status == 422
+    with pytest.raises(Refused, match=f"{told}'pair'"):
+        charged("classes", "explain", bodies.Explain(text="a cat"))
+    assert len(charged("classes", "classify", bodies.Classify(texts="a cat", pairs="a dog"))[0]) == 1
+
+
 def test_a_context_of_many_questions_is_tokenised_once(charged, tokenised, small):
     context, questions = "the cat sat on a mat. " * 20, ["who sat?", "where was the dog?"] * 8
     costs, items = charged("answers", "answer", bodies.Answer(questions=questions, contexts=context))

@@ -198,6 +198,8 @@ def _typed(reader: Reader, texts: Sequence[str], pair: str | None) -> list[Row]:
         raise UserError('nothing to read: give a text, such as "The sky is [MASK].", or --file')
     if reader.verb == "answer" and pair is None:
         raise UserError('where shall the answer be found? Give the text by --pair "…", or a --file with both')
+    if reader.verb == "classify" and reader.facts.get("pairs") and pair is None:
+        raise UserError('this model reads pairs of texts: give the second one by --pair "…", or a --file with both')
     if not all(text.strip() for text in texts):
         raise UserError("one of the texts is empty")
     return [Row(text, pair) for text in texts]

@@ -28,6 +28,7 @@ class Service:
     async def classify(self, asked: bodies.Classify) -> dict[str, Any]:
         served = self.models.find(asked.model, "classify")
         pairs = asked.pairs
+        _must_pair(served, pairs, "pairs")
         if pairs is not None and len(pairs) != len(asked.texts):
             raise Refused(422, f"there are {len(asked.texts)} texts, but {len(pairs)} pairs: send one for each")
         rows, costs = await self._fit(served, asked.texts, pairs, truncate=asked.truncate)
@@ -82,6 +83,7 @@ class Service:
 
     async def explain(self, asked: bodies.Explain) -> dict[str, Any]:
         served = self.models.find(asked.model, "classify")
+        _must_pair(served, asked.pair, "pair")
         pairs = None if asked.pair is None else [asked.pair]
         (row,), costs = await self._fit(served, [asked.text], pairs, truncate=asked.truncate, name="text")
         words = words_of(row.text)
@@ -172,6 +174,11 @@ class Service:
         """What is to be read again and again counts as if it had been sent each time. Raises Refused (413)."""
         if characters > (most := self.batcher.limits.body):
             raise Refused(413, f"this makes the model read {characters:,} characters, more than {most:,}: ask for less")
+
+
+def _must_pair(served: Served, given: object, key: str) -> None:
+    if given is None and served.model.facts.get("pairs"):
+        raise Refused(422, f"the model '{served.name}' reads pairs of texts: send the second ones as '{key}'")
 
 
 def _lengths(tokenizer: Tokenizer, texts: list[str], pairs: list[str] | None) -> list[int]:
