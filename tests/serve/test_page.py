@@ -146,6 +146,13 @@ def test_classes_that_are_numbers_are_in_order_of_probability(page, stars):
     assert orders != {("1", "2", "3")}
 
 
+def test_the_first_link_leads_past_the_list_of_models(page):
+    page.open("vectors")
+    page.all(".skip")[0].send_keys(Keys.ENTER)
+    assert page.js("document.activeElement.id") == "main"
+    assert page.js("location.hash") == "#vectors" and page.texts("main h2") == ["vectors"]
+
+
 def test_entities_are_marked_in_the_text(page, server):
     text = "the cat sat on the mat, and the dog ran " * 3
     page.open("tags")
