@@ -264,6 +264,17 @@ def test_a_key_is_asked_for(locked):
         assert locked.ask(path, Authorization="")[0] == status, path
 
 
+def test_a_name_of_elsewhere_that_leads_here_gets_nothing(server, locked):
+    for host in ("localhost", f"127.0.0.1:{server.port}", "[::1]:80", "LocalHost:8000"):
+        assert server.ask("/models", Host=host)[0] == server.ask("/", Host=host)[0] == 200
+    for host in ("evil.example", f"evil.example:{server.port}", "localhost.evil.example", "127.0.0.1.evil.example", ""):
+        for path in ("/", "/models", "/page/main.js"):
+            status, said, _ = server.ask(path, Host=host)
+            assert status == 403 and said["error"].startswith(f"this server is not '{host}': ask it as localhost")
+    assert server.ask("/classify", {"texts": "a cat"}, Host="evil.example")[0] == 403
+    assert locked.ask("/models", Host="models.example")[0] == 200  # a proxy's name, and the key
+
+
 def test_pages_may_not_load_from_elsewhere(server):
     status, page, headers = server.ask("/")
     policy = headers["content-security-policy"]
@@ -312,7 +323,7 @@ def test_a_full_queue_and_a_late_answer(slow):
 
 def test_a_request_that_does_not_arrive(slow):
     with socket.create_connection(("127.0.0.1", slow.port), timeout=10) as half:
-        half.sendall(b"POST /classify HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")
+        half.sendall(b"POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
         assert half.recv(4096).startswith(b"HTTP/1.1 408")
 
 
