@@ -359,6 +359,15 @@ def test_pickles_are_not_opened(adverb, pickled, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    "beside", ["model.onnx", "openvino_model.xml", "adapter_model.safetensors", "model.safetensors.index.json"]
+)
+def test_nor_where_something_safe_is_beside_them(adverb, pickled, tmp_path, beside):
+    (pickled / beside).write_text('{"weight_map": {"bert.embeddings.LayerNorm.bias": "pytorch_model.bin"}}')
+    done = adverb("serve", pickled)
+    assert done.returncode == 2 and "pytorch_model.bin is a pickle, which serve does not open" in done.stderr
+
+
 def test_a_pickle_below_is_not_opened_either(adverb, captioned, pickled, tmp_path):
     shutil.copytree(captioned, tmp_path / "drawer")
     shutil.rmtree(tmp_path / "drawer/reader")
