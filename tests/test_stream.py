@@ -123,10 +123,12 @@ def test_columns_are_named_and_missed(run, tmp_path):
 def test_what_json_holds_and_no_encoding_does_not_stop_the_stream(run, tmp_path):
     (tmp_path / "in.jsonl").write_text(
         '{"text": "cat \\ud83d dog", "id": 7}\n{"text": 12}\n{"text": null}\n[1]\nnope\n'
+        '{"text": "dog", "id": "\\ud83d"}\n{"text": "cat", "id": {"\\udc00": ["\\ud83d\\ude42"]}}\n'
     )
     rows, _ = run(tmp_path / "in.jsonl", tmp_path / "out.jsonl", text="text")
     assert rows[0]["text"] == "cat \ufffd dog" and rows[0]["id"] == 7
-    assert rows[1]["text"] == "12" and ["error" in row for row in rows] == [False, False, True, True, True]
+    assert rows[1]["text"] == "12" and ["error" in row for row in rows[:5]] == [False, False, True, True, True]
+    assert [row["id"] for row in rows[5:]] == ["\ufffd", {"\ufffd": ["🙂"]}]
 
 
 @pytest.mark.parametrize(
