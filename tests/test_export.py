@@ -156,6 +156,30 @@ def sentences(shared_data, tmp_path_factory) -> Path:
     return path
 
 
+def test_texts_to_compare_by_are_read_as_predict_reads_them(make, tmp_path):
+    kept = {"columns": {"text": "subject", "pair": "reply"}, "pairs": True}
+    reader = load(make("sequence_classification", adverb=kept))
+    rows = [{"body": "not this one, though it is long", "subject": f"cat {i}", "reply": f"dog {i}"} for i in range(9)]
+    file = tmp_path / "in.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = samples.sample_of(reader, None, str(file))
+    assert sorted(zip(found.texts, found.pairs, strict=True)) == [(f"cat {i}", f"dog {i}") for i in range(9)]
+    named = samples.sample_of(reader, None, str(file), "body", "subject")
+    assert set(named.texts) == {rows[0]["body"]} and sorted(named.pairs) == sorted(row["subject"] for row in rows)
+
+
+def test_what_is_said_of_columns_can_be_done(make, adverb, tmp_path):
+    folder = make("sequence_classification", adverb={"pairs": True})
+    (tmp_path / "in.jsonl").write_text(json.dumps({"body": "a cat", "other": "a dog"}) + "\n")
+    with pytest.raises(UserError, match="columns of the file that --data names"):
+        export(str(folder), "onnx", tmp_path / "out", pair="other", console=QUIET)
+    command = ("export", folder, "--to", "onnx", "--out", tmp_path / "out", "--data", tmp_path / "in.jsonl")
+    done = adverb(*command)
+    assert done.returncode == 2 and "name the column of the second one by --pair" in done.stderr
+    done = adverb(*command, "--pair", "other")
+    assert done.returncode == 0, done.stderr
+
+
 def test_int8_of_a_real_model(minilm, sentences, tmp_path):
     exported = load(export(str(minilm), "onnx-int8", tmp_path / "out", data=str(sentences), console=QUIET))
     texts = sentences.read_text(encoding="utf-8").splitlines()

@@ -57,7 +57,7 @@ def predict(
     if texts and file is not None:
         raise UserError("give texts, or a --file with texts, not both")
     reader = open_reader(model)
-    rows = _typed(reader, texts, pair) if file is None else read_rows(file, _columns(reader, text, pair))
+    rows = _typed(reader, texts, pair) if file is None else read_rows(file, columns_of(reader, text, pair))
     answer = partial(answers, reader, top_k=top_k, candidates=candidates)
     if out is not None:
         _refuse_same(out, file, "--file")
@@ -205,7 +205,7 @@ def _typed(reader: Reader, texts: Sequence[str], pair: str | None) -> list[Row]:
     return [Row(text, pair) for text in texts]
 
 
-def _columns(reader: Reader, text: str | None, pair: str | None) -> Columns:
+def columns_of(reader: Reader, text: str | None, pair: str | None) -> Columns:
     """Which columns to read: those told, those of the training, those whose names or contents say so."""
     if reader.verb == "answer":
         return Columns(text or "question", pair or "context")
