@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -200,6 +201,25 @@ def test_hf_is_the_model_bit_by_bit(make, tmp_path):
     assert load(out).entities(TEXTS) == load(folder).entities(TEXTS)
     transformers = pytest.importorskip("transformers")
     transformers.AutoModelForTokenClassification.from_pretrained(out)
+
+
+def test_hf_tells_others_where_to_cut_and_how_to_calibrate(make, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    folder = make("sequence_classification", adverb={"max_length": 24, "temperature": 1.7})
+    said = io.StringIO()
+    out = export(str(folder), "hf", tmp_path / "out", console=Console(file=said, width=200))
+    assert "for the same probabilities elsewhere, divide the logits by 1.7" in said.getvalue()
+    theirs = transformers.AutoModelForSequenceClassification.from_pretrained(out)
+    inputs = transformers.AutoTokenizer.from_pretrained(out)(TEXTS[3], truncation=True, return_tensors="pt")
+    assert inputs["input_ids"].shape == (1, 24)
+    with torch.no_grad():
+        expected = (theirs(**inputs).logits / 1.7).softmax(-1)[0].numpy()
+    np.testing.assert_allclose(load(folder).probabilities(TEXTS[3:4])[0], expected, atol=1e-5)
+    said = io.StringIO()
+    export(str(make("sequence_classification")), "hf", tmp_path / "plain", console=Console(file=said, width=200))
+    assert "bit by bit" in said.getvalue() and "logits" not in said.getvalue()
+    config = json.loads((tmp_path / "plain/tokenizer_config.json").read_text(encoding="utf-8"))
+    assert config["model_max_length"] == load(tmp_path / "plain").model.config.max_position_embeddings
 
 
 # -- generators

@@ -95,6 +95,9 @@ def _write(found: Reader | Generator, model: str, to: str, folder: Path, data: D
         told = Told(note="every weight is the same, bit by bit")
         if isinstance(found, Reader) and getattr(found.model.config, "architecture", "") != "bert":
             told.note += "; transformers has no such architecture: adverb opens it"
+        temperature = found.facts.get("temperature", 1.0) if isinstance(found, Reader) else 1.0
+        if temperature != 1:
+            told.note += f"; for the same probabilities elsewhere, divide the logits by {temperature:.4g}"
         _sizes(told, model, folder)
         return told
     if isinstance(found, Generator):

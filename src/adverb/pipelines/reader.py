@@ -102,6 +102,7 @@ class Reader:
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the folder that `load`, and transformers, open."""
+        self.tokenizer.max_length = self.max_length  # where others cut
         self.model.save(self.tokenizer, folder)
 
     # -- the verbs
