@@ -264,6 +264,12 @@ def test_a_key_is_asked_for(locked):
         assert locked.ask(path, Authorization="")[0] == status, path
 
 
+def test_a_key_with_blanks_around_it_is_that_key(start, small):
+    server = start(small["classes"], key=" s3cret ")
+    for given, status in (("Bearer s3cret", 200), ("Bearer  s3cret ", 200), ("Bearer s3 cret", 401)):
+        assert server.ask("/models", Authorization=given)[0] == status
+
+
 def test_a_name_of_elsewhere_that_leads_here_gets_nothing(server, locked):
     for host in ("localhost", f"127.0.0.1:{server.port}", "[::1]:80", "LocalHost:8000"):
         assert server.ask("/models", Host=host)[0] == server.ask("/", Host=host)[0] == 200

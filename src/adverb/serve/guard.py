@@ -49,7 +49,7 @@ class Guard:
         draining: Callable[[], bool],
     ):
         self.app, self.limits, self.meters, self.hosts, self.draining = app, limits, meters, hosts, draining
-        self.key = None if key is None else hashlib.sha256(key.encode()).digest()
+        self.key = None if key is None else hashlib.sha256(key.strip().encode()).digest()
 
     async def __call__(self, scope, receive, send) -> None:
         if scope["type"] != "http":
