@@ -238,6 +238,9 @@ def _write(out: Path, key: str, rows: Iterable[Row], answer, total: int | None, 
     except KeyboardInterrupt:
         say(console, f"stopped: {part.rows:,} rows are kept in {part.path}, the same command goes on from there")
         raise
+    except Exception:
+        part.leave()
+        raise
     part.finish()
     found = errors(out)
     wrong = list(islice(found, 3))

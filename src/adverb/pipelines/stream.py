@@ -213,6 +213,13 @@ class Part:
         for other in self.others:
             other.unlink(missing_ok=True)
 
+    def leave(self) -> None:
+        """End before all is done: rows are kept for the next time, a file without any is not."""
+        with contextlib.suppress(OSError):  # of a full disk, which was told
+            self.file.close()
+        if not self.rows:
+            self.path.unlink(missing_ok=True)
+
     @contextlib.contextmanager
     def _telling(self):
         try:
