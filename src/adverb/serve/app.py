@@ -35,7 +35,7 @@ ERRORS = {
     413: "the request, a text, or their number is too large",
     422: "the body is not JSON, or not what the route takes",
     429: "the queue is full: try again after as many seconds as Retry-After says",
-    500: "the model failed",
+    500: "the model or the server failed",
     503: "the server is shutting down",
     504: "no answer in time",
 }
