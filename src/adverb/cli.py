@@ -272,11 +272,13 @@ def export(
     to: Annotated[str, typer.Option(help="hf, onnx or onnx-int8")],
     out: Annotated[Path, typer.Option(help="the new folder")],
     data: Annotated[str | None, typer.Option(help="a file of texts to compare by; default: those of the run")] = None,
+    text: Annotated[str | None, typer.Option(metavar="COLUMN", help="of --data; default: as in training")] = None,
+    pair: Annotated[str | None, typer.Option(metavar="COLUMN", help="of --data, with the second texts")] = None,
 ):
     """Write a model as others read it, or so that it answers fast and without torch; say how far it is from itself."""
     from adverb.export import export as write
 
-    write(model, to, out, data=data, console=console)
+    write(model, to, out, data=data, text=text, pair=pair, console=console)
 
 
 @app.command(no_args_is_help=True)

@@ -96,7 +96,7 @@ class Run:
 
     @staticmethod
     def _next(name: str, parent: Path = Path("runs")) -> Path:
-        taken = [int(p.name[len(name) + 1 :]) for p in parent.glob(f"{name}-*") if p.name[len(name) + 1 :].isdigit()]
+        taken = [int(p.name[len(name) + 1 :]) for p in parent.glob(f"{name}-*") if p.name[len(name) + 1 :].isdecimal()]
         return parent / f"{name}-{max(taken, default=0) + 1:04d}"
 
     @classmethod

@@ -388,6 +388,8 @@ def test_columns_by_name_and_number():
         find_column("txt", names, "f", "data.text")
     with pytest.raises(UserError, match="it has id, Text, 2"):
         find_column("7", names, "f", "data.text")
+    with pytest.raises(UserError, match="f has no column '²'"):  # a digit, and no number
+        find_column("²", names, "f", "data.text")
 
 
 def test_numbers_in_a_sentence():
