@@ -149,6 +149,23 @@ def test_several_columns_of_flags(table):
     assert told.label_names == ["rude", "toxic"] and told.targets[1].tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("write", [int, float, bool, lambda flag: str(bool(flag)).upper()])
+def test_flags_however_they_are_written(table, write):
+    rows = [{"text": film(i), "toxic": write(i % 2), "rude": write(int(i % 3 == 0))} for i in range(40)]
+    data = load_labelled(table(rows, "data.csv"))
+    assert data.kind == "multi" and data.label_names == ["toxic", "rude"]
+    assert data.targets.tolist() == [[i % 2, i % 3 == 0] for i in range(40)]
+
+
+def test_a_cell_that_is_no_flag_is_named_with_its_line(table):
+    rows = [{"text": film(i), "toxic": i % 2, "rude": int(i % 3 == 0)} for i in range(40)]
+    rows[5]["rude"] = ""
+    assert load_labelled(table(rows, "data.csv"), label="toxic,rude").targets[5].tolist() == [1, 0]
+    rows[7]["rude"] = "maybe"
+    with pytest.raises(UserError, match="data.csv:9: 'maybe' in column 'rude' is neither 0 nor 1"):
+        load_labelled(table(rows, "data.csv"), label="toxic,rude")
+
+
 def test_kinds_that_are_told(table):
     path = table([{"text": film(i), "label": str(i % 4)} for i in range(40)])
     assert load_labelled(path, kind="regression").targets.tolist() == [i % 4 for i in range(40)]

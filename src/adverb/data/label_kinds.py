@@ -10,6 +10,7 @@ from typing import Any
 MOST_CLASSES_OF_FLOATS = 10  # different numbers with fractions: more are a quantity
 MOST_CLASSES_OF_INTS = 50  # the same for whole numbers, unless they count up from 0 or 1
 SEPARATORS = (";", "|")
+FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
 
 @dataclass
@@ -26,6 +27,11 @@ def plain(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value).strip()
+
+
+def as_flag(value: Any) -> bool | None:
+    """What 0, 1.0, "True" and the like say; None where a value is no flag."""
+    return FLAGS.get(str(value).strip().lower())
 
 
 def split_label(value: Any, separator: str | None) -> list[str]:
