@@ -92,6 +92,41 @@ def test_held_out_text_beside_the_training_text_is_found_and_not_trained_on(tmp_
     assert [f.name for f in find_text(tmp_path / "flat").files] == ["one.txt"]
 
 
+@pytest.mark.parametrize(
+    ("names", "valid"),
+    [
+        (("train.txt", "valid.txt", "test.txt", "other.txt"), "valid.txt"),
+        (("train-00000-of-00001.parquet", "validation-00000-of-00001.parquet", "test-00000-of-00001.parquet"),
+         "validation-00000-of-00001.parquet"),
+        (("train/a.txt", "val/b.txt", "c.txt"), "b.txt"),
+        (("test_of_time.txt", "dev.txt"), "dev.txt"),
+        (("TRAIN.txt", "Test.txt"), "Test.txt"),
+    ],
+)  # fmt: skip
+def test_files_called_after_a_part_are_that_part(tmp_path, names, valid):
+    for name in names:
+        write(tmp_path / name, "The cat.")
+    assert [f.name for f in find_text(tmp_path).files] == [names[0].rpartition("/")[2]]
+    assert [f.name for f in find_valid(tmp_path).files] == [valid]
+    if names[0].lower().startswith("train."):
+        assert [f.name for f in find_text(tmp_path / names[0]).files] == [names[0]]
+        assert [f.name for f in find_valid(tmp_path / names[0]).files] == [valid]
+
+
+def test_text_that_is_named_to_measure_on_is_not_trained_on(tmp_path):
+    for name in ("a.txt", "held.txt", "more/b.txt", "more/c.txt"):
+        write(tmp_path / name, "The cat.")
+    told = [tmp_path / "held.txt", None]
+    assert [f.name for f in find_text(tmp_path, held=told).files] == ["a.txt", "b.txt", "c.txt"]
+    assert [f.name for f in find_text(tmp_path, held=[tmp_path / "more"]).files] == ["a.txt", "held.txt"]
+    assert find_valid(tmp_path, told=told[0]).files == told[:1]
+    with pytest.raises(UserError, match="all of the text"):
+        find_text(tmp_path / "held.txt", held=told)
+    write(tmp_path / "only/test.txt", "The cat.")
+    with pytest.raises(UserError, match=r"only text to measure on \(test.txt\)"):
+        find_text(tmp_path / "only")
+
+
 def test_models_and_runs_in_a_folder_are_no_text(tmp_path):
     write(tmp_path / "x.txt", "The cat.")
     for name, file in (("run", "recipe.yaml"), ("tok", "tokenizer.json"), (".git", "y.txt")):

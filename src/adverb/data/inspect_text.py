@@ -73,8 +73,8 @@ def inspect_corpus(spec: Any, console: Console) -> None:
     from adverb.data.checks import counter
     from adverb.data.corpus import HELD_OUT
 
-    source = find_text(spec.path, spec.column, spec.limit)
-    held = find_text(spec.valid, spec.column) if spec.valid else find_valid(spec.path, spec.column)
+    source = find_text(spec.path, spec.column, spec.limit, [spec.valid])
+    held = find_valid(spec.path, spec.column, spec.valid)
     count, unit, _ = counter(spec.tokenizer, None, "pretrain")
     with console.status("reading"):
         train, valid = _read(source, count), _read(held, count) if held is not None else None
@@ -102,7 +102,7 @@ def inspect_corpus(spec: Any, console: Console) -> None:
         table.add_row("held out", f"{escape(held.name)}, {valid['documents']:,} documents, "
                       f"about {_round(valid['tokens']):,} {unit}")  # fmt: skip
     else:
-        table.add_row("held out", f"the last {100 * HELD_OUT:g}%, as there is no valid/ beside")
+        table.add_row("held out", f"the last {100 * HELD_OUT:g}%, as nothing here is called valid")
     console.print(table)
     warnings = []
     if broken > train["characters"] / 10_000:

@@ -11,18 +11,19 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from adverb.data.entries import SPLITS
 from adverb.data.hub import is_hub_name
 from adverb.errors import UserError
 
 PLAIN = (".txt", ".text", ".md")
 SUFFIXES = (*PLAIN, ".jsonl", ".ndjson", ".parquet", *(f"{s}.gz" for s in (*PLAIN, ".jsonl")))
 PIECE = 1 << 20  # characters of a line read at a time: a file may be one line
-TRAIN, VALID = ("train", "training"), ("valid", "validation", "dev", "test")
+SHARD = re.compile(r"-\d+(-of-\d+)?$")  # of a part in several files
 MODEL_FILES = frozenset(("recipe.yaml", "config.json", "tokenizer.json"))  # a folder with one is no corpus
 # What tokenizers drop inside words and Python takes for spaces; here they are spaces, whoever looks.
 CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -48,47 +49,79 @@ class Source:
         return [files or self.name, self.column, self.limit, self.split]
 
 
-def find_text(path: str | Path, column: str = "text", limit: int | None = None) -> Source:
-    """The text at `path`: a file, a folder (its train/ where it has one), or a hub name.
+def find_text(path: str | Path, column: str = "text", limit: int | None = None, held: Iterable[Any] = ()) -> Source:
+    """The text at `path` to learn from: a file, a folder, or a hub name; see `text_parts`.
 
     Raises UserError where there is nothing to read.
+    """
+    parts = text_parts(path, column, limit, held)
+    if "train" not in parts:
+        what = ", ".join(file.name for part in parts.values() for file in part.files[:3])
+        why = f"only text to measure on ({what})" if what else f"no text: looked for {', '.join(SUFFIXES)}"
+        raise UserError(f"{path} holds {why}")
+    return parts["train"]
+
+
+def find_valid(path: str | Path, column: str = "text", told: str | Path | None = None) -> Source | None:
+    """The held-out text: what is told, else what is called valid, or else test, at `path`; None where there is none."""
+    if told is not None:
+        return find_text(told, column)
+    parts = text_parts(path, column)
+    return parts.get("valid") or parts.get("test")
+
+
+def text_parts(
+    path: str | Path, column: str = "text", limit: int | None = None, held: Iterable[Any] = ()
+) -> dict[str, Source]:
+    """The text at `path` by part: train, valid, test. Files and folders whose whole name is that of a part belong to
+    it (train.txt, valid/, test-00000-of-00001.parquet), also those beside a file that is called train. Others, such as
+    "test_of_time.txt", are to be trained on where nothing is called train.
+
+    limit: documents of train. held: paths that data.valid and data.test name, which are in no part, or None.
+    Raises UserError where nothing is at `path`, or nothing but what is held.
     """
     where = Path(path).expanduser()
     if not where.exists():
         if is_hub_name(str(path)) and where.suffix not in SUFFIXES:
-            return Source(str(path), column=column, limit=limit)
+            return {"train": Source(str(path), column=column, limit=limit)}
         raise UserError(
             f"no text at {path}: expected a file, a folder of {', '.join(SUFFIXES[:6])} files, or a hub name"
         )
     if where.is_file():
         if not where.name.endswith(SUFFIXES):
             raise UserError(f"{where}: '{where.suffix}' files are not read, but these: {', '.join(SUFFIXES)}")
-        return Source(str(path), [where], column, limit)
-    folder = next((where / name for name in TRAIN if (where / name).is_dir()), where)
-    files = text_files(folder)
-    if not files:
-        raise UserError(f"{folder} holds no text: looked for {', '.join(SUFFIXES)}")
-    return Source(str(path), files, column, limit)
+        alike = sorted(where.parent.iterdir()) if _part_of(where.name) == "train" else ()
+        part_of = {f: p for f in alike if f.suffix == where.suffix and (p := _part_of(f.name)) in ("valid", "test")}
+        part_of[where] = "train"
+    else:
+        part_of = {file: _part_of(file.relative_to(where).parts[0]) for file in text_files(where)}
+        if "train" not in part_of.values():
+            part_of = {file: part or "train" for file, part in part_of.items()}
+    apart = {Path(one).expanduser().resolve() for one in held if one is not None}
+    parts: dict[str, Source] = {}
+    for file, part in part_of.items():
+        real = file.resolve()
+        if part is not None and apart.isdisjoint((real, *real.parents)):
+            source = Source(str(path if part == "train" else file), [], column, limit if part == "train" else None)
+            parts.setdefault(part, source).files.append(file)
+    if "train" in part_of.values() and "train" not in parts:
+        raise UserError(f"data.valid or data.test is all of the text at {path}: measure on text not trained on")
+    return parts
 
 
-def find_valid(path: str | Path, column: str = "text") -> Source | None:
-    """The held-out text beside what `find_text` finds: valid/ in the folder; None where there is none."""
-    where = Path(path).expanduser()
-    for name in VALID if where.is_dir() else ():
-        if (where / name).is_dir() and (files := text_files(where / name)):
-            return Source(str(where / name), files, column)
-    return None
+def _part_of(name: str) -> str | None:
+    word = SHARD.sub("", name.lower().partition(".")[0])
+    return SPLITS.get(word)
 
 
 def text_files(folder: Path) -> list[Path]:
-    """Every text file below, sorted. Left out: what is hidden, held-out text beside train/, runs and models."""
+    """Every text file below, sorted. Left out: what is hidden, runs and models."""
     found = []
     for parent, folders, names in os.walk(folder):
-        top = Path(parent) == folder
-        if not top and not MODEL_FILES.isdisjoint(names):
+        if Path(parent) != folder and not MODEL_FILES.isdisjoint(names):
             folders.clear()
             continue
-        folders[:] = [name for name in folders if not name.startswith(".") and not (top and name in VALID)]
+        folders[:] = [name for name in folders if not name.startswith(".")]
         found += [
             Path(parent, name)
             for name in names

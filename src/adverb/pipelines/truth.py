@@ -111,11 +111,9 @@ def _masks(reader: Reader, told: dict[str, Any], data: str | None, console: Cons
     def corpus(source):
         return load_corpus(source, reader.tokenizer, lambda line: console.print(f"[dim]{line}[/]", highlight=False))
 
-    if data is not None:
-        held_out = corpus(find_valid(data, column) or find_text(data, column))
-    elif told.get("valid"):
-        held_out = corpus(find_text(told["valid"], column))
-    elif valid := find_valid(told["path"], column):
+    if data is not None:  # a file is what it is, whatever lies beside
+        held_out = corpus((find_valid(data, column) if Path(data).is_dir() else None) or find_text(data, column))
+    elif valid := find_valid(told["path"], column, told.get("valid")):
         held_out = corpus(valid)
     else:
         held_out = corpus(find_text(told["path"], column, told.get("limit"))).hold_out()[1]

@@ -11,7 +11,7 @@ from adverb.schema.base import AdamWSpec, Count, MaskRate, NonNegative, Positive
 
 class TextData(Section):
     path: str | None = Field(None, description="text, JSONL or parquet files, a folder of them, or a hub name")
-    valid: str | None = Field(None, description="held-out text; empty: valid/ beside train/, or the last 2%")
+    valid: str | None = Field(None, description="held-out text; empty: what is called valid there, or the last 2%")
     column: str = Field("text", description="the column of JSONL and tables that holds the text")
     limit: Count | None = Field(None, description="read only so many documents")
     tokenizer: str | None = Field(None, description="a folder or hub name; empty: a new one is made from the data")
