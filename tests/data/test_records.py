@@ -76,6 +76,19 @@ def test_quoted_line_ends_and_the_lines_rows_begin_on(read):
     assert rows == [(2, {"text": 'one\ntwo, "three"\n\n', "label": "x"}), (6, {"text": "four", "label": "y"})]
 
 
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("length", [1, 30, 100, 600])
+def test_texts_of_many_lines(read, length, header):
+    random.seed(length)
+    lines = ["She came, and saw", "it; then: nothing,", "so, well, she | left", "", "The end"]
+    rows = [(i, "\n".join(random.choices(lines, k=length)) + f" {i}", "ab"[i % 2]) for i in range(60)]
+    file = io.StringIO()
+    csv.writer(file).writerows([("id", "text", "label")] * header + rows)
+    found, report = read("a.csv", file.getvalue())
+    assert [tuple(row.values()) for _, row in found] == [(str(i), text, label) for i, text, label in rows]
+    assert not report.skipped
+
+
 def test_a_torn_row_costs_only_itself(read):
     content = 'text,label\n"torn,x\nplain,y\n"good, text",x\n"she said "no" to me, twice",y\nsaid "bar",x\n"last'
     rows, report = read("a.csv", content)

@@ -37,16 +37,19 @@ class Delimited:
         self.lines, self.skip = lines, skip
         self.notes: list[str] = []
         self._waiting: deque[tuple[int, str]] = deque(islice(lines, SAMPLE))
+        begun = len(self._waiting) == SAMPLE  # else it is the whole file
+        while begun and next(records(iter([*self._waiting]), separator or ",", True, begun), None) is None:
+            self._waiting.extend(more := list(islice(lines, SAMPLE)))  # the first row is longer than the sample
+            begun = len(more) == SAMPLE
         while self._waiting and not self._waiting[0][1].strip("\ufeff\r\n "):
             self._waiting.popleft()
         if self._waiting and (told := re.fullmatch(r"sep=(.)\s*", self._waiting[0][1])):  # Excel's own hint
             separator = told[1]
             self._waiting.popleft()
         sample = [line for _, line in self._waiting]
-        self.separator, self.quotes = _choose(sample, separator)
-        first = [
-            fields for _, fields, _ in islice(records(iter(list(self._waiting)), self.separator, self.quotes), 200)
-        ]
+        self.separator, self.quotes = _choose(sample, separator, begun)
+        rows = records(iter(list(self._waiting)), self.separator, self.quotes, begun=begun)
+        first = [fields for _, fields, _ in islice(rows, 200)]
         self.has_header = bool(first) and _is_header(first[0], first[1:])
         self.columns = self._columns(first[0] if first else [])
         if first and not self.has_header:
@@ -91,8 +94,13 @@ class Delimited:
         yield from self.lines
 
 
-def records(lines: Iterator[tuple[int, str]], separator: str, quotes: bool) -> Iterator[tuple[int, list[str], bool]]:
-    """(number of the first line, fields, whether the row ends in a line end). Empty lines are passed over."""
+def records(
+    lines: Iterator[tuple[int, str]], separator: str, quotes: bool, begun: bool = False
+) -> Iterator[tuple[int, list[str], bool]]:
+    """(number of the first line, fields, whether the row ends in a line end). Empty lines are passed over.
+
+    begun: the lines are those at the beginning of a file: a row that is open at their end is not told.
+    """
     pushed: deque[tuple[int, str]] = deque()
     while pushed or (pushed := deque(islice(lines, 1))):
         number, text = pushed.popleft()
@@ -109,6 +117,8 @@ def records(lines: Iterator[tuple[int, str]], separator: str, quotes: bool) -> I
         more, size = [], len(text)  # a quote is open: go on until it closes, or proves to be none
         while fields is None and size < LONGEST_FIELD:
             following = pushed.popleft() if pushed else next(lines, None)
+            if following is None and begun:
+                return
             if following is None:
                 break
             more.append(following)
@@ -184,18 +194,17 @@ def _closing(text: str, start: int, end: int, separator: str) -> tuple[str, int]
         position = quote + 1
 
 
-def _choose(sample: list[str], told: str | None) -> tuple[str, bool]:
+def _choose(sample: list[str], told: str | None, begun: bool) -> tuple[str, bool]:
     """(separator, whether quotes mean something): the ones with which most rows have as many fields as the first.
 
-    told: the separator that the file's name promises; it wins where others do no better.
+    told: the separator that the file's name promises; it wins where others do no better. begun: as in `records`.
     """
     best, best_score = ("", True), (0.5, False, 0, False)
     others = [told] if told and told not in SEPARATORS else []
     for separator in (*SEPARATORS, *others):
         enclosing = separator != "\t" or _quotes_enclose(sample, separator)
         for quotes in (True, False):
-            widths = [len(fields) for _, fields, _ in records(iter(enumerate(sample, 1)), separator, quotes)]
-            widths = widths[:-1] if len(sample) >= SAMPLE else widths  # the last may be cut by the end of the sample
+            widths = [len(fields) for _, fields, _ in records(iter(enumerate(sample, 1)), separator, quotes, begun)]
             if widths and widths[0] > 1:
                 share = sum(width == widths[0] for width in widths) / len(widths)
                 score = (share, separator == told, widths[0], quotes == enclosing)
