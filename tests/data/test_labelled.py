@@ -278,6 +278,23 @@ def test_new_classes_of_more_rows_join_the_declared_ones(tmp_path):
     assert train.label_names == ["spam", "ham", "scam"] and len(train) + len(valid) == 50
 
 
+@pytest.mark.parametrize(("one", "other", "names"), [(int, float, ["0", "1"]), (bool, str, ["false", "true"])])
+def test_labels_written_in_two_ways_are_the_same_classes(table, tmp_path, one, other, names):
+    few = table([{"text": film(i), "label": one(i % 2)} for i in range(40)], "few.csv")
+    more = table([{"text": film(40 + i), "label": other(one(i % 2))} for i in range(20)], "next.csv")
+    typed = table([{"text": film(i), "label": one(i % 2)} for i in range(6)], "test.jsonl")
+    train, _, test = load_labelled_splits(ClassifyData(path=str(few), more=str(more), test=str(typed)))
+    assert train.label_names == names and test.targets.tolist() == [0, 1] * 3
+    for learnt in (["0.0", "1.0"], ["False", "True"])[names == ["false", "true"]], names:  # of older models, too
+        assert load_labelled(few, label_names=learnt).targets.tolist() == [0, 1] * 20
+
+
+def test_versions_and_codes_keep_their_names(table):
+    values = ["1.5", "v1.0", "007", "1.0.0"]
+    data = load_labelled(table([{"text": film(i), "label": values[i % 4]} for i in range(40)], "data.csv"))
+    assert data.label_names == sorted(values)
+
+
 def test_of_several_labels_the_rare_ones_are_held_out_too(table):
     rows = [{"text": film(i), "label": ["a", "b"][i % 2 :] + ["rare"] * (i % 15 == 0)} for i in range(300)]
     train, valid, _ = load_labelled_splits(ClassifyData(path=str(table(rows))))

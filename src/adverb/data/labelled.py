@@ -224,7 +224,7 @@ def _as_labels(values, columns: Columns, kind: str | None, label_names: list[str
     if label_names is not None:
         return kind, parts, label_names
     declared = records.label_names.get(columns.labels[0])
-    names = [n for n in declared or () if n in used]
+    names = [n for n in map(plain, declared or ()) if n in used]
     names += _ordered(used - set(names))  # where none are declared, all of them; else those of data.more
     folded = Counter(name.lower() for name in names)
     for twice in [name for name, count in folded.items() if count > 1]:
@@ -238,7 +238,7 @@ def _set_flags(names: list[str], row: list[Any], line: int, report: Report) -> l
     for name, value in zip(names, row, strict=True):
         if not _is_missing(value) and as_flag(value) is None:
             raise UserError(f"{report.name}:{line}: {value!r} in column '{name}' is neither 0 nor 1: correct it")
-    return [name for name, value in zip(names, row, strict=True) if as_flag(value)]
+    return [plain(name) for name, value in zip(names, row, strict=True) if as_flag(value)]
 
 
 def _ordered(names: set[str]) -> list[str]:
@@ -249,7 +249,7 @@ def _ordered(names: set[str]) -> list[str]:
 
 
 def _targets(kind: str, parts, names: list[str], lines: list[int], report: Report) -> np.ndarray:
-    index = {name: i for i, name in enumerate(names)}
+    index = {plain(name): i for i, name in enumerate(names)}
 
     def find(name: str, line: int) -> int:
         try:
