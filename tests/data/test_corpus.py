@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import tracemalloc
 
@@ -16,10 +17,19 @@ from hypothesis import strategies as st
 from adverb.bert.tokenizer import Tokenizer
 from adverb.data.corpus import WordCache, load_corpus
 from adverb.data.rows import Chunks, Pairs, truncate
-from adverb.data.text import find_text, find_valid, paragraphs, sentences
+from adverb.data.text import Source, find_text, find_valid, paragraphs, sentences
 from adverb.errors import UserError
 
 WORDS = "the cat sat on a mat and saw no dog".split()
+LONG = " ".join(str(i * i) for i in range(999)).encode()
+
+
+def damaged_parquet() -> bytes:
+    """The table of contents is whole, the rows are not."""
+    file = io.BytesIO()
+    pq.write_table(pa.table({"text": [f"The cat {i}." for i in range(99)]}), file, compression="zstd")
+    content = file.getvalue()
+    return content[:4] + bytes(200) + content[204:]
 
 
 @pytest.fixture(scope="module")
@@ -136,9 +146,12 @@ def test_models_and_runs_in_a_folder_are_no_text(tmp_path):
 
 
 def test_undecodable_bytes_are_replaced_and_counted(tmp_path, tokenizer):
-    (tmp_path / "x.txt").write_bytes(b"the \xff\xfe cat\n\nsat\x85 on\x1ca mat\n")
+    (tmp_path / "x.txt").write_bytes(
+        "été là-bas ".encode() * 2 + b"\xff\xfe cat\n\n" + "sat à é".encode() + b"\x85 on\x1cit"
+    )
     source = find_text(tmp_path)
-    assert list(paragraphs(source)) == ["the \ufffd\ufffd cat", None, "sat\ufffd on a mat", None]
+    expected = ["été là-bas été là-bas \ufffd\ufffd cat", None, "sat à é\ufffd on it", None]
+    assert list(paragraphs(source)) == expected
     assert source.counts["undecodable"] == 3
     assert load_corpus(find_text(tmp_path), tokenizer).about["undecodable"] == 3
 
@@ -148,11 +161,15 @@ def test_undecodable_bytes_are_replaced_and_counted(tmp_path, tokenizer):
     [
         ("x.txt", b"", "holds no text"),
         ("x.txt", b"\n \n\t\n", "holds no text"),
-        ("x.txt", "The cat.".encode("utf-16"), "x.txt is not UTF-8 text; it looks like UTF-16"),
         ("x.txt", b"\x00\x01\x02", "a binary file"),
-        ("x.jsonl", b'{"text": "a"}\n{"text"', "x.jsonl:2: not JSON"),
+        ("x.jsonl", b'{"text": "a"}\n{"text"\n', "x.jsonl:2: not JSON"),
+        ("x.jsonl", b'{"text": "a"}\n{"text"', "x.jsonl:2: cut off"),
         ("x.jsonl", b'{"body": "a"}\n', r"x.jsonl:1: no column 'text' \(it has body\): set data.column"),
-        ("x.parquet", b"no", "x.parquet is not a parquet file"),
+        ("x.parquet", b"no", "x.parquet can't be read as parquet"),
+        ("x.parquet", damaged_parquet(), "x.parquet is damaged: .* fetch it again"),
+        ("x.txt.gz", gzip.compress(LONG)[:-99], "x.txt.gz is cut off or damaged: .* fetch it again"),
+        ("x.txt.gz", gzip.compress(LONG)[:500] + bytes(99), "x.txt.gz is cut off or damaged"),
+        ("x.jsonl.gz", gzip.compress(b'{"text": "a"}\n' * 99)[:-4], "x.jsonl.gz is cut off or damaged"),
         ("x.csv", b"a,b", "holds no text: looked for .txt"),
     ],
 )
@@ -161,6 +178,24 @@ def test_bad_text_is_named(tmp_path, tokenizer, own_cache, name, content, messag
     with pytest.raises(UserError, match=message):
         load_corpus(find_text(tmp_path), tokenizer)
     assert not [*own_cache.rglob("tokens")]
+
+
+@pytest.mark.parametrize("name", ["x.txt", "x.jsonl", "x.parquet"])
+def test_files_that_cannot_be_read_are_named(tmp_path, tokenizer, name):
+    (tmp_path / name).symlink_to(tmp_path / "gone")
+    with pytest.raises(UserError, match=f"{name}: No such file or directory: mend it"):
+        load_corpus(find_text(tmp_path), tokenizer)
+    (tmp_path / "gone").mkdir()  # as good as a file that may not be read, also for root
+    with pytest.raises(UserError, match=f"{name}.*([Ii]s a directory|parquet)"):
+        load_corpus(Source("x", [tmp_path / name]), tokenizer)
+
+
+def test_text_in_other_encodings(tmp_path):
+    text = "Größe über älteren Straßen, schön und grün.\n"
+    (tmp_path / "x.txt").write_bytes(text.encode("latin-1") + text.encode())
+    (tmp_path / "y.txt").write_bytes(text.encode("utf-16"))
+    (tmp_path / "z.txt.gz").write_text(text)  # only called so
+    assert [p for p in paragraphs(find_text(tmp_path)) if p] == [text.strip()] * 4
 
 
 def test_a_path_that_is_not_there(tmp_path):
@@ -226,7 +261,8 @@ def test_a_write_that_fails_leaves_no_corpus(tmp_path, tokenizer, own_cache, mon
 
 
 def test_memory_does_not_grow_with_the_text(tmp_path, tokenizer, monkeypatch):
-    monkeypatch.setattr("adverb.data.corpus.BLOCK", 1 << 15)
+    for module in ("corpus", "decoding"):
+        monkeypatch.setattr(f"adverb.data.{module}.BLOCK", 1 << 15)
 
     def peak(kilobytes: int) -> int:
         folder = tmp_path / str(kilobytes)
@@ -242,10 +278,13 @@ def test_memory_does_not_grow_with_the_text(tmp_path, tokenizer, monkeypatch):
 
 
 def test_a_long_line_is_read_in_pieces_without_cutting_words(tmp_path, monkeypatch):
-    monkeypatch.setattr("adverb.data.text.PIECE", 100)
-    write(tmp_path / "x.txt", "cat " * 1000)
+    monkeypatch.setattr("adverb.data.decoding.BLOCK", 100)
+    write(tmp_path / "x.txt", "cat " * 1000 + "\nsat" * 2)
     pieces = [p for p in paragraphs(find_text(tmp_path)) if p]
-    assert len(pieces) > 10 and " ".join(pieces).split() == ["cat"] * 1000
+    assert len(pieces) > 10 and " ".join(pieces).split() == ["cat"] * 1000 + ["sat"] * 2
+    write(tmp_path / "x.txt", "天" * 2000)  # no spaces
+    pieces = [p for p in paragraphs(find_text(tmp_path)) if p]
+    assert len(pieces) > 1 and "".join(pieces) == "天" * 2000
 
 
 # -- held out

@@ -23,7 +23,7 @@ from adverb.data.text import Source, paragraphs, sentences
 from adverb.errors import UserError
 from adverb.places import cache_folder
 
-FORMAT = 1  # raise when reading or cutting changes, so that older caches aren't used
+FORMAT = 2  # raise when reading or cutting changes, so that older caches aren't used
 BLOCK = 1 << 20  # characters encoded at a time
 WORDS_REMEMBERED = 300_000
 HELD_OUT = 0.02

@@ -106,7 +106,7 @@ def inspect_corpus(spec: Any, console: Console) -> None:
     console.print(table)
     warnings = []
     if broken > train["characters"] / 10_000:
-        warnings.append("much of this is not UTF-8: save it as UTF-8 first")
+        warnings.append("much of this can't be decoded: save it as UTF-8 first")
     if train["documents"] == 1:
         warnings.append("one document: put an empty line between documents, if there are several")
     print_warnings(console, warnings)

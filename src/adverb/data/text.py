@@ -1,14 +1,11 @@
 """Text to learn from: where it lies, read as a stream of paragraphs, and cut into sentences by rules.
 
 A document ends at an empty line of a text file, at the end of a file, and at every row of JSONL, parquet or a hub's
-data set. Nothing here holds more than one piece of `PIECE` characters.
+data set. Nothing here holds more than a piece of a very long line.
 """
 
 from __future__ import annotations
 
-import gzip
-import io
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -16,13 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from adverb.data.decoding import Lines
 from adverb.data.entries import SPLITS
 from adverb.data.hub import is_hub_name
+from adverb.data.records import Records
 from adverb.errors import UserError
 
 PLAIN = (".txt", ".text", ".md")
 SUFFIXES = (*PLAIN, ".jsonl", ".ndjson", ".parquet", *(f"{s}.gz" for s in (*PLAIN, ".jsonl")))
-PIECE = 1 << 20  # characters of a line read at a time: a file may be one line
+LONGEST_WORD = 1000  # characters: scripts without spaces may be cut anywhere
 SHARD = re.compile(r"-\d+(-of-\d+)?$")  # of a part in several files
 MODEL_FILES = frozenset(("recipe.yaml", "config.json", "tokenizer.json"))  # a folder with one is no corpus
 # What tokenizers drop inside words and Python takes for spaces; here they are spaces, whoever looks.
@@ -45,7 +44,13 @@ class Source:
 
     def stamp(self) -> list[Any]:
         """What changes when the text does: names, sizes and times of the files."""
-        files = [(str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in self.files]
+        files = []
+        for file in self.files:
+            try:
+                stat = file.stat()
+            except OSError as error:
+                raise UserError(f"can't read {file}: {error.strerror}: mend it, or move it away") from None
+            files.append((str(file.resolve()), stat.st_size, stat.st_mtime_ns))
         return [files or self.name, self.column, self.limit, self.split]
 
 
@@ -134,7 +139,7 @@ def paragraphs(source: Source) -> Iterator[str | None]:
     """Every paragraph (a line, or a part of a very long one), and None where a document ends.
 
     Undecodable bytes become U+FFFD and are counted in source.counts["undecodable"]. Raises UserError for a file
-    that is not text, a row that is not JSON, and a column that is not there.
+    that can't be read or is not text, a row that is not JSON, and a column that is not there.
     """
     source.counts = {"documents": 0, "undecodable": 0, "characters": 0}
     open_document = False
@@ -164,18 +169,33 @@ def _lines(source: Source) -> Iterator[str | None]:
             for row in _parquet_rows(path, source.column):
                 yield from _of_row(row)
         elif name.endswith((".jsonl", ".ndjson")):
-            for row in _json_rows(path, source.column):
+            for row in _table_rows(path, source.column):
                 yield from _of_row(row)
         else:
-            with _open(path) as file:
-                while line := file.readline(PIECE):
-                    while len(line) == PIECE and not line[-1].isspace():  # don't cut a word in two
-                        more = file.readline(64)
-                        line += more
-                        if not more or any(c.isspace() for c in more):
-                            break
-                    yield line
+            lines = Lines(path, in_pieces=True)
+            yield from _between_words(lines)
+            _refuse_cut_off(path, lines.cut_off)
         yield None
+
+
+def _between_words(lines: Lines) -> Iterator[str]:
+    """Lines; very long ones in pieces, which don't cut a word in two."""
+    piece = ""
+    for _, line in lines:
+        if piece:
+            head, _, tail = piece.rpartition(" ")
+            head, tail = (head, tail) if len(tail) < LONGEST_WORD else (piece, "")
+            yield head
+            line = tail + line
+        piece = "" if line.endswith(("\n", "\r")) else line
+        if not piece:
+            yield line
+    yield piece
+
+
+def _refuse_cut_off(path: Path, cut_off: bool) -> None:
+    if cut_off:
+        raise UserError(f"{path} is cut off or damaged: its end can't be unpacked; fetch it again, or move it away")
 
 
 def _of_row(text: Any) -> Iterator[str | None]:
@@ -185,44 +205,31 @@ def _of_row(text: Any) -> Iterator[str | None]:
     yield None
 
 
-def _open(path: Path) -> io.TextIOBase:
-    file = gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")
-    start = file.read(4096)
-    if b"\0" in start:
-        file.close()
-        kind = "UTF-16: save it as UTF-8" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "a binary file"
-        raise UserError(f"{path} is not UTF-8 text; it looks like {kind}, or move it away")
-    file.seek(0)
-    return io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace")
+def _table_rows(path: Path, column: str) -> Iterator[Any]:
+    def skip(line: int, reason: str) -> None:
+        raise UserError(f"{path}:{line}: {reason}: correct the line, or take it out")
+
+    rows = Records(path, skip)
+    for line, row in rows:
+        if column not in row:
+            raise UserError(f"{path}:{line}: no column '{column}' (it has {', '.join(row)}): set data.column")
+        yield row[column]
+    _refuse_cut_off(path, bool(rows.report.warnings))
 
 
-def _json_rows(path: Path, column: str) -> Iterator[str]:
-    with _open(path) as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise UserError(f"{path}:{number}: not JSON: {error}") from None
-            if not isinstance(row, dict) or column not in row:
-                has = f"it has {', '.join(row)}" if isinstance(row, dict) else "it is not an object"
-                raise UserError(f"{path}:{number}: no column '{column}' ({has}): set data.column")
-            yield row[column]
-
-
-def _parquet_rows(path: Path, column: str) -> Iterator[str]:
+def _parquet_rows(path: Path, column: str) -> Iterator[Any]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    try:
-        table = pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} is not a parquet file: {str(error).splitlines()[0]}") from None
+    from adverb.data.tables import open_parquet
+
+    table = open_parquet(path)
     if column not in table.schema_arrow.names:
         raise UserError(f"{path}: no column '{column}' (it has {', '.join(table.schema_arrow.names)}): set data.column")
-    for batch in table.iter_batches(1000, columns=[column]):
-        yield from batch.column(0).to_pylist()
+    try:
+        for batch in table.iter_batches(1000, columns=[column]):
+            yield from batch.column(0).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path} is damaged: {str(error).splitlines()[0]}: fetch it again, or move it away") from None
 
 
 def _hub_rows(source: Source) -> Iterator[str]:
