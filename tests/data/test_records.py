@@ -107,6 +107,29 @@ def test_an_open_quote_does_not_swallow_the_file(read):
     assert len(rows) == 3003
 
 
+@pytest.mark.parametrize(
+    ("name", "separator", "other"), [("a.tsv", "\t", ""), ("b.csv", ",", ",7"), ("c.csv", ";", "")]
+)
+def test_a_quote_around_rows_is_a_character(read, name, separator, other):
+    said = [f"text {i}" for i in range(3000)]
+    said[1200], said[1900] = '"This is the start', 'the end of it"'
+    said[10] = "two\nlines"
+    rows = [f'"{text}"' if "\n" in text else text for text in said]
+    other = other.replace(",", separator)
+    content = "".join(f"{row}{separator}{'ab'[i % 2]}{other}\n" for i, row in enumerate(rows))
+    found, report = read(name, f"text{separator}label{other and separator + 'score'}\n{content}")
+    assert texts(found) == said and not report.skipped
+
+
+@pytest.mark.parametrize("text_first", [True, False])
+def test_quoted_lists_with_the_separator_in_every_line_are_one_text(read, text_first):
+    recipe = "\n".join(f"flour {i}, {i} g" for i in range(30))
+    rows = [(recipe, "cake") if text_first else ("cake", recipe), ("tea", "drink")] * 4
+    file = io.StringIO()
+    csv.writer(file).writerows([("text", "label") if text_first else ("label", "text"), *rows])
+    assert [tuple(row.values()) for _, row in read("a.csv", file.getvalue())[0]] == rows
+
+
 def test_quotes_in_tab_separated_text_are_characters_unless_they_enclose(read):
     rows, _ = read("a.tsv", 'text\tlabel\n"I think so\tx\n"all of it"\ty\n')
     assert texts(rows) == ['"I think so', '"all of it"']

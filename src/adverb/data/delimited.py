@@ -16,6 +16,8 @@ from adverb.data.decoding import Lines
 SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar"}
 SAMPLE = 500  # lines looked at before the first row
 LONGEST_FIELD = 1 << 20  # characters of a quoted field: more, and its quote is a mistake
+EVIDENCE = 8  # separators in their places: fewer may be the text's own
+ROWS = 0.9  # share of the lines in quotes that are rows: with more, the quotes enclose nothing
 NUMBER = re.compile(r"\s*[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?\s*")
 IDENTIFIER = re.compile(r"\s*[^\W\d][\w .#/()%-]{0,40}\s*")
 HEADER_NAMES = frozenset(
@@ -52,6 +54,7 @@ class Delimited:
         first = [fields for _, fields, _ in islice(rows, 200)]
         self.has_header = bool(first) and _is_header(first[0], first[1:])
         self.columns = self._columns(first[0] if first else [])
+        self._width = len(first[0]) if first else 0
         if first and not self.has_header:
             self.notes.append(
                 f"there is no header: the first row is data, the columns are called 0 … {len(self.columns) - 1}"
@@ -73,7 +76,7 @@ class Delimited:
         return names
 
     def __iter__(self) -> Iterator[tuple[int, dict[str, str]]]:
-        rows = records(self._all_lines(), self.separator, self.quotes)
+        rows = records(self._all_lines(), self.separator, self.quotes, width=self._width)
         header = next(rows, (0, None, False))[1] if self.has_header else None
         columns, width = self.columns, len(self.columns)
         for line, fields, ended in rows:
@@ -95,11 +98,12 @@ class Delimited:
 
 
 def records(
-    lines: Iterator[tuple[int, str]], separator: str, quotes: bool, begun: bool = False
+    lines: Iterator[tuple[int, str]], separator: str, quotes: bool, begun: bool = False, width: int = 0
 ) -> Iterator[tuple[int, list[str], bool]]:
     """(number of the first line, fields, whether the row ends in a line end). Empty lines are passed over.
 
-    begun: the lines are those at the beginning of a file: a row that is open at their end is not told.
+    begun: the lines are those at the beginning of a file: a row that is open at their end is not told. width: fields
+    of a row, where it is known: a quote that encloses rows is a character.
     """
     pushed: deque[tuple[int, str]] = deque()
     while pushed or (pushed := deque(islice(lines, 1))):
@@ -129,11 +133,20 @@ def records(
             fields = _quoted(whole, separator)
             if fields == []:
                 break
-        if fields:
+        if fields and not _are_rows([text, *(line for _, line in more)], separator, width):
             yield number, fields, more[-1][1].endswith(("\n", "\r"))
         else:
             pushed.extendleft(reversed(more))
             yield number, _quoted(text, separator, lenient=True), ended
+
+
+def _are_rows(lines: list[str], separator: str, width: int) -> bool:
+    """Whether the lines of a quoted field are rows by themselves, the first and the last one too. Texts that have the
+    separator in each line fail there: what begins or ends them has those of its row as well."""
+    if (width - 1) * len(lines) < EVIDENCE:
+        return False
+    rows = [len(_quoted(line, separator, lenient=True)) == width for line in lines]
+    return rows[0] and rows[-1] and sum(rows) >= ROWS * len(rows)
 
 
 def _plain(text: str, separator: str) -> list[str]:
