@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
@@ -258,6 +260,27 @@ def test_a_write_that_fails_leaves_no_corpus(tmp_path, tokenizer, own_cache, mon
     assert not list((own_cache / "text").iterdir())
     monkeypatch.undo()
     assert len(load_corpus(find_text(tmp_path), tokenizer)) == 5
+
+
+def test_what_a_killed_process_left_in_the_cache_is_deleted(tmp_path, tokenizer, own_cache):
+    write(tmp_path / "text/x.txt", "The cat sat.")
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    script = (
+        "import sys, time; from adverb.bert.tokenizer import Tokenizer; from adverb.data import corpus, text\n"
+        "def slow(source):\n"
+        "    print('began', flush=True); time.sleep(60)\n"
+        "corpus._blocks = slow\n"
+        "corpus.load_corpus(text.find_text(sys.argv[1]), Tokenizer.from_pretrained(sys.argv[2]))\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "text"), str(tmp_path / "tokenizer")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"began\n"
+        process.kill()
+    (left,) = (own_cache / "text").iterdir()
+    assert (left / "tokens").exists()
+    write(tmp_path / "other/x.txt", "A dog saw.")
+    load_corpus(find_text(tmp_path / "other"), tokenizer)
+    assert not left.exists() and len([*(own_cache / "text").iterdir()]) == 1
 
 
 def test_memory_does_not_grow_with_the_text(tmp_path, tokenizer, monkeypatch):

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from adverb.bert.tokenizer import Tokenizer
+from adverb.data.cache import scratch_folder
 from adverb.data.text import Source, paragraphs, sentences
 from adverb.errors import UserError
 from adverb.places import cache_folder
@@ -100,8 +100,7 @@ def load_corpus(source: Source, tokenizer: Tokenizer, say: Callable[[str], None]
     if corpus is None:
         say(f"tokenising {source.name}, once")
         try:
-            root.mkdir(parents=True, exist_ok=True)
-            scratch = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=root))
+            scratch = scratch_folder(root / key)
             try:
                 _write(scratch, source, tokenizer)
                 if (root / key).exists() and _open(root / key) is None:
