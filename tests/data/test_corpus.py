@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from adverb.bert.tokenizer import Tokenizer
 from adverb.data.corpus import WordCache, load_corpus
 from adverb.data.rows import Chunks, Pairs, truncate
-from adverb.data.text import Source, find_text, find_valid, paragraphs, sentences
+from adverb.data.sentence_ends import sentences
+from adverb.data.text import Source, find_text, find_valid, paragraphs
 from adverb.errors import UserError
 
 WORDS = "the cat sat on a mat and saw no dog".split()
@@ -197,7 +198,38 @@ def test_text_in_other_encodings(tmp_path):
     (tmp_path / "x.txt").write_bytes(text.encode("latin-1") + text.encode())
     (tmp_path / "y.txt").write_bytes(text.encode("utf-16"))
     (tmp_path / "z.txt.gz").write_text(text)  # only called so
-    assert [p for p in paragraphs(find_text(tmp_path)) if p] == [text.strip()] * 4
+    source = find_text(tmp_path)
+    assert [p for p in paragraphs(source) if p] == [text.strip()] * 4
+    assert source.notes() == ["x.txt read as cp1252", "y.txt read as UTF-16"]
+
+
+def test_files_of_a_folder_that_are_read_and_those_that_are_not(tmp_path):
+    for name in ("a.TXT", "more/b.Txt.GZ", "c.pdf", "d.PDF", "e.docx", "README.md"):
+        write(tmp_path / "text" / name, "The cat.")
+    write(tmp_path / "elsewhere/f.txt", "A dog.")
+    (tmp_path / "text/link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/circle").symlink_to(tmp_path / "text")
+    source = find_text(tmp_path / "text")
+    assert [p for p in paragraphs(source) if p] == ["The cat.", "A dog.", "The cat."]
+    assert source.notes() == ["not read: 2 .pdf, 1 .docx"]
+    assert [f.name for f in find_text(tmp_path / "text/a.TXT").files] == ["a.TXT"]
+    write(tmp_path / "text/train.txt", "The cat.")
+    assert find_text(tmp_path / "text").notes()[1] == "a.TXT, f.txt, b.Txt.GZ not used, as others here are called train"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("Été.".encode(), ["Été."]),
+        (["One.", "Two.\nThree."], ["One.", "Two.", "Three."]),
+        ([b"One.", None], ["One."]),
+        (None, []),
+        (7, ["7"]),
+    ],
+)
+def test_what_rows_of_a_table_hold(tmp_path, value, said):
+    pq.write_table(pa.table({"text": [value, value]}), tmp_path / "x.parquet")
+    assert [p for p in paragraphs(find_text(tmp_path)) if p] == said * 2
 
 
 def test_a_path_that_is_not_there(tmp_path):

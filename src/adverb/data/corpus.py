@@ -19,7 +19,8 @@ import numpy as np
 
 from adverb.bert.tokenizer import Tokenizer
 from adverb.data.cache import scratch_folder
-from adverb.data.text import Source, paragraphs, sentences
+from adverb.data.sentence_ends import sentences
+from adverb.data.text import Source, paragraphs
 from adverb.errors import UserError
 from adverb.places import cache_folder
 

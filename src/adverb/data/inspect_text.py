@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from adverb.data.recognise import TASKS, recognise
-from adverb.data.show import facts, heading, print_warnings
+from adverb.data.show import facts, heading, print_notes, print_warnings
 from adverb.data.text import PLAIN, find_text, find_valid, paragraphs
 from adverb.errors import UserError
 
@@ -104,6 +104,7 @@ def inspect_corpus(spec: Any, console: Console) -> None:
     else:
         table.add_row("held out", f"the last {100 * HELD_OUT:g}%, as nothing here is called valid")
     console.print(table)
+    print_notes(console, source.notes())
     warnings = []
     if broken > train["characters"] / 10_000:
         warnings.append("much of this can't be decoded: save it as UTF-8 first")

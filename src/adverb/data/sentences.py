@@ -11,9 +11,10 @@ import numpy as np
 from adverb.data.columns import as_text, guess_texts, peek
 from adverb.data.parts import Part, held_out_rows
 from adverb.data.records import FORMS, Records, Report, Where, find_column, suffix_of
+from adverb.data.sentence_ends import sentences
 from adverb.data.sources import existing
 from adverb.data.splits import find_splits, is_data
-from adverb.data.text import Source, find_text, paragraphs, sentences, text_parts
+from adverb.data.text import Source, find_text, paragraphs, text_parts
 from adverb.errors import UserError
 
 if TYPE_CHECKING:
@@ -91,5 +92,5 @@ def _of_source(source: Source) -> Sentences:
     texts = [sentence for paragraph in paragraphs(source) if paragraph for sentence in sentences(paragraph)]
     if not texts:
         raise UserError(f"{source.name} has no text to learn from")
-    report = Report(source.name, len(texts), unit="sentence")
+    report = Report(source.name, len(texts), unit="sentence", notes=source.notes())
     return Sentences(source.name, texts, report=report)

@@ -1,4 +1,4 @@
-"""Text to learn from: where it lies, read as a stream of paragraphs, and cut into sentences by rules.
+"""Text to learn from: where it lies, and read as a stream of paragraphs.
 
 A document ends at an empty line of a text file, at the end of a file, and at every row of JSONL, parquet or a hub's
 data set. Nothing here holds more than a piece of a very long line.
@@ -6,15 +6,17 @@ data set. Nothing here holds more than a piece of a very long line.
 
 from __future__ import annotations
 
-import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from adverb.data.columns import as_text
 from adverb.data.decoding import Lines
 from adverb.data.entries import SPLITS
+from adverb.data.folder import walk
 from adverb.data.hub import is_hub_name
 from adverb.data.records import Records
 from adverb.errors import UserError
@@ -32,7 +34,8 @@ CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 class Source:
     """Text in files, or the name of a data set on a hub.
 
-    column: of JSONL and tables. limit: documents to read at most. The counts are filled while `paragraphs` reads.
+    column: of JSONL and tables. limit: documents to read at most. left_out: sentences about files that are not read.
+    The counts and encodings (not UTF-8, with the names of files) are filled while `paragraphs` reads.
     """
 
     name: str
@@ -40,7 +43,13 @@ class Source:
     column: str = "text"
     limit: int | None = None
     split: str = "train"  # of a hub's data set
+    left_out: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
+    encodings: dict[str, list[str]] = field(default_factory=dict)
+
+    def notes(self) -> list[str]:
+        """What the reader should know about the files."""
+        return self.left_out + [f"{_names(files)} read as {name}" for name, files in self.encodings.items()]
 
     def stamp(self) -> list[Any]:
         """What changes when the text does: names, sizes and times of the files."""
@@ -87,21 +96,27 @@ def text_parts(
     """
     where = Path(path).expanduser()
     if not where.exists():
-        if is_hub_name(str(path)) and where.suffix not in SUFFIXES:
+        if is_hub_name(str(path)) and where.suffix.lower() not in SUFFIXES:
             return {"train": Source(str(path), column=column, limit=limit)}
         raise UserError(
             f"no text at {path}: expected a file, a folder of {', '.join(SUFFIXES[:6])} files, or a hub name"
         )
+    left_out: list[str] = []
     if where.is_file():
-        if not where.name.endswith(SUFFIXES):
+        if not where.name.lower().endswith(SUFFIXES):
             raise UserError(f"{where}: '{where.suffix}' files are not read, but these: {', '.join(SUFFIXES)}")
         alike = sorted(where.parent.iterdir()) if _part_of(where.name) == "train" else ()
         part_of = {f: p for f in alike if f.suffix == where.suffix and (p := _part_of(f.name)) in ("valid", "test")}
         part_of[where] = "train"
     else:
-        part_of = {file: _part_of(file.relative_to(where).parts[0]) for file in text_files(where)}
+        files, unread = text_files(where)
+        part_of = {file: _part_of(file.relative_to(where).parts[0]) for file in files}
         if "train" not in part_of.values():
             part_of = {file: part or "train" for file, part in part_of.items()}
+        if unread:
+            left_out.append(f"not read: {', '.join(f'{n:,} {suffix}' for suffix, n in unread.most_common(6))}")
+        if beside := [file.name for file, part in part_of.items() if part is None]:
+            left_out.append(f"{_names(beside)} not used, as others here are called train")
     apart = {Path(one).expanduser().resolve() for one in held if one is not None}
     parts: dict[str, Source] = {}
     for file, part in part_of.items():
@@ -109,7 +124,9 @@ def text_parts(
         if part is not None and apart.isdisjoint((real, *real.parents)):
             source = Source(str(path if part == "train" else file), [], column, limit if part == "train" else None)
             parts.setdefault(part, source).files.append(file)
-    if "train" in part_of.values() and "train" not in parts:
+    if "train" in parts:
+        parts["train"].left_out = left_out
+    elif "train" in part_of.values():
         raise UserError(f"data.valid or data.test is all of the text at {path}: measure on text not trained on")
     return parts
 
@@ -119,20 +136,25 @@ def _part_of(name: str) -> str | None:
     return SPLITS.get(word)
 
 
-def text_files(folder: Path) -> list[Path]:
-    """Every text file below, sorted. Left out: what is hidden, runs and models."""
-    found = []
-    for parent, folders, names in os.walk(folder):
-        if Path(parent) != folder and not MODEL_FILES.isdisjoint(names):
-            folders.clear()
+def text_files(folder: Path) -> tuple[list[Path], Counter[str]]:
+    """Every text file below, sorted, links followed; and how many others there are, by suffix. Left out: what is
+    hidden, runs and models."""
+    files = [path for path, _ in walk(folder) if not path.name.startswith(("README", "LICENSE"))]
+    models = {path.parent for path in files if path.name in MODEL_FILES} - {folder}
+    found, others = [], Counter()
+    for path in files:
+        if not models.isdisjoint(path.parents):
             continue
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            Path(parent, name)
-            for name in names
-            if name.endswith(SUFFIXES) and not name.startswith((".", "README", "LICENSE"))
-        ]
-    return sorted(found)
+        if path.name.lower().endswith(SUFFIXES):
+            found.append(path)
+        else:
+            others[path.suffix.lower() or path.name] += 1
+    return sorted(found), others
+
+
+def _names(names: list[str]) -> str:
+    listed = ", ".join(names[:3])
+    return f"{len(names):,} files ({listed}, …)" if len(names) > 3 else listed
 
 
 def paragraphs(source: Source) -> Iterator[str | None]:
@@ -142,6 +164,7 @@ def paragraphs(source: Source) -> Iterator[str | None]:
     that can't be read or is not text, a row that is not JSON, and a column that is not there.
     """
     source.counts = {"documents": 0, "undecodable": 0, "characters": 0}
+    source.encodings = {}
     open_document = False
     for line in _lines(source):
         line = CONTROLS.sub(" ", line).strip() if line is not None else None
@@ -164,17 +187,17 @@ def _lines(source: Source) -> Iterator[str | None]:
         for row in _hub_rows(source):
             yield from _of_row(row)
     for path in source.files:
-        name = path.name.removesuffix(".gz")
+        name = path.name.lower().removesuffix(".gz")
         if name.endswith(".parquet"):
             for row in _parquet_rows(path, source.column):
                 yield from _of_row(row)
         elif name.endswith((".jsonl", ".ndjson")):
-            for row in _table_rows(path, source.column):
+            for row in _table_rows(path, source):
                 yield from _of_row(row)
         else:
             lines = Lines(path, in_pieces=True)
             yield from _between_words(lines)
-            _refuse_cut_off(path, lines.cut_off)
+            _at_the_end(path, source, lines.encoding, lines.cut_off)
         yield None
 
 
@@ -193,28 +216,30 @@ def _between_words(lines: Lines) -> Iterator[str]:
     yield piece
 
 
-def _refuse_cut_off(path: Path, cut_off: bool) -> None:
+def _at_the_end(path: Path, source: Source, encoding: str, cut_off: bool) -> None:
+    if encoding != "UTF-8":
+        source.encodings.setdefault(encoding, []).append(path.name)
     if cut_off:
         raise UserError(f"{path} is cut off or damaged: its end can't be unpacked; fetch it again, or move it away")
 
 
-def _of_row(text: Any) -> Iterator[str | None]:
-    for line in str(text or "").splitlines():
-        if line.strip():
-            yield line
+def _of_row(value: Any) -> Iterator[str | None]:
+    for part in value if isinstance(value, list) else [value]:
+        text = part.decode(errors="replace") if isinstance(part, bytes) else as_text(part)
+        yield from (line for line in text.splitlines() if line.strip())
     yield None
 
 
-def _table_rows(path: Path, column: str) -> Iterator[Any]:
+def _table_rows(path: Path, source: Source) -> Iterator[Any]:
     def skip(line: int, reason: str) -> None:
         raise UserError(f"{path}:{line}: {reason}: correct the line, or take it out")
 
     rows = Records(path, skip)
     for line, row in rows:
-        if column not in row:
-            raise UserError(f"{path}:{line}: no column '{column}' (it has {', '.join(row)}): set data.column")
-        yield row[column]
-    _refuse_cut_off(path, bool(rows.report.warnings))
+        if source.column not in row:
+            raise UserError(f"{path}:{line}: no column '{source.column}' (it has {', '.join(row)}): set data.column")
+        yield row[source.column]
+    _at_the_end(path, source, rows.report.encoding, bool(rows.report.warnings))
 
 
 def _parquet_rows(path: Path, column: str) -> Iterator[Any]:
@@ -250,52 +275,3 @@ def _hub_rows(source: Source) -> Iterator[str]:
         raise UserError(
             f"'{source.name}' is not a path here, and as a hub's data set can't be read: {reason}"
         ) from None
-
-
-# -- sentences
-
-# Words before a full stop that do not end a sentence, in lower case; single letters (initials) never do.
-ABBREVIATIONS = frozenset(
-    "mr mrs ms messrs mme mlle dr prof rev hon st gen col capt lieut lt sgt maj cmdr adm gov sen rep pres supt "
-    "jr sr esq vs viz cf etc e.g i.e approx dept est fig figs no nos vol vols ch chap pp p art sec ed eds "
-    "jan feb mar apr jun jul aug sept sep oct nov dec mt ft inc ltd co corp bros a.m p.m".split()
-)
-MAY_END = frozenset("etc a.m p.m jr sr esq inc ltd co corp bros".split())  # these may end one too: look ahead
-_BORDER = re.compile(r"""([.!?…]+)(["”’'»)\]]*)\s+(?=["“‘'«(\[]*(\w))|[。！？]["”’」』)]*\s*""")
-_LAST_WORD = re.compile(r"[\w.]+$")
-STARTERS = re.compile(r"[\"“‘'«(\[]*(The|A|An|In|On|At|He|She|It|They|We|I|You|But|And|This|That|There|If|When|As)\b")
-
-
-def sentences(paragraph: str) -> list[str]:
-    """A paragraph cut into sentences; joined by spaces they are the paragraph again, white space aside.
-
-    A sentence ends at . ! ? … (and closing quotes) before white space, unless what follows starts in lower case,
-    or the full stop belongs to an abbreviation or an initial. "etc.", "Co." and the like end one only before a
-    word that often starts one. Chinese and Japanese full stops end one anywhere.
-    """
-    found, start = [], 0
-    for border in _BORDER.finditer(paragraph):
-        following = border[3]
-        if following is not None:
-            if following.islower():
-                continue
-            if border[1] == "." and not border[2] and _abbreviates(paragraph, start, border, following):
-                continue
-        if piece := paragraph[start : border.end()].strip():
-            found.append(piece)
-        start = border.end()
-    if rest := paragraph[start:].strip():
-        found.append(rest)
-    return found
-
-
-def _abbreviates(text: str, start: int, border: re.Match, following: str) -> bool:
-    word = _LAST_WORD.search(text, max(start, border.start() - 20), border.start())
-    if word is None:
-        return False
-    last = word[0].lower()
-    if last in ABBREVIATIONS and last not in MAY_END:
-        return last != "no" or following.isdigit()  # "No. 5", but "I said no."
-    if last in MAY_END or re.fullmatch(r"\w(\.\w)+", last):  # etc., U.S.
-        return STARTERS.match(text, border.end()) is None
-    return len(last) == 1 and last.isalpha() and last != "i"  # J. R. R. Tolkien, but "So am I."

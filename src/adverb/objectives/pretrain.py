@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from rich.markup import escape
 from torch import Tensor, nn
 
 from adverb.bert.checkpoint import load_pretrained, locate, save_pretrained
@@ -106,7 +107,10 @@ class Pretrain(Objective):
         def load(source) -> Corpus:
             return load_corpus(source, self.tokenizer, lambda line: self.console.print(f"  [dim]{line}[/]"))
 
-        train = load(find_text(spec.path, spec.column, spec.limit, [spec.valid]))
+        source = find_text(spec.path, spec.column, spec.limit, [spec.valid])
+        train = load(source)
+        for note in source.notes():
+            self.console.print(f"  [dim]{escape(note)}[/]", highlight=False)
         valid = find_valid(spec.path, spec.column, spec.valid)
         return train.hold_out() if valid is None else (train, load(valid))
 
