@@ -77,7 +77,8 @@ def label_next(
         folds = [folds_of(targets, FOLDS, labelled.texts, seed=seed) for seed in range(ROUNDS)]
         said = np.mean([out_of_fold(vectors, targets, fold, classes) for fold in folds], axis=0)
         doubts = find_doubts(said, targets)
-        curve = learning_curve(vectors, targets, classes)
+        told = [labelled.texts] if labelled.pairs is None else [labelled.texts, labelled.pairs]
+        curve = learning_curve(vectors, targets, classes, *told)
     texts = next_texts(vectors, targets, others, classes, n) if others is not None else []
     advice = Advice(texts, doubts, curve)
     show(advice, labelled, unlabelled, console)

@@ -93,7 +93,7 @@ class Pretrain(Objective):
             return loaded.tokenizer, loaded
         if spec.tokenizer is not None:
             return Tokenizer.from_pretrained(locate(spec.tokenizer)), None
-        source = find_text(spec.path, spec.column, spec.limit)
+        source = find_text(spec.path, spec.column, spec.limit, [spec.valid])
         key = fingerprint(source, "tokenizer", spec.vocab_size, spec.lowercase)
         folder = cache_folder() / "tokenizers" / key
         if not (folder / "tokenizer.json").is_file():
@@ -110,8 +110,11 @@ class Pretrain(Objective):
         def load(source) -> Corpus:
             return load_corpus(source, self.tokenizer, lambda line: self.console.print(f"  [dim]{escape(line)}[/]"))
 
-        train = load(find_text(spec.path, spec.column, spec.limit))
-        valid = find_text(spec.valid, spec.column) if spec.valid else find_valid(spec.path, spec.column)
+        source = find_text(spec.path, spec.column, spec.limit, [spec.valid])
+        train = load(source)
+        for note in source.notes():
+            self.console.print(f"  [dim]{escape(note)}[/]", highlight=False)
+        valid = find_valid(spec.path, spec.column, spec.valid)
         return train.hold_out() if valid is None else (train, load(valid))
 
     def make_rows(self) -> None:
