@@ -1,7 +1,7 @@
 """Few labels, and texts without: adverb beside plain fine-tuning, SetFit's procedure, and GAN-BERT's.
 
     python benchmarks/few_labels.py [--tasks trec-fine sst2] [--shares 0.01 0.02 0.05 0.1 0.5] [--seeds 5]
-        [--methods plain auto contrast gan-bert setfit gan-bert-authors] [--out few_labels.json]
+        [--methods plain auto contrast teacher gan-bert setfit gan-bert-authors] [--out few_labels.json]
 
 From the training set a share of the rows is drawn that keeps its labels; the others lose theirs. Every method starts
 from the same encoder (all-MiniLM-L6-v2), sees the same rows, and answers the same test rows.
@@ -9,6 +9,7 @@ from the same encoder (all-MiniLM-L6-v2), sees the same rows, and answers the sa
     plain             adverb's recipe `classify` on all rows with a label: 200 steps, or 5 epochs where that is more
     auto              `adverb train classify --data few.csv data.unlabelled=more.csv`, which chooses by cross-validation
     contrast          what it chooses from, by itself (few.method=contrast)
+    teacher           contrast's teacher: as setfit, it learns nothing from texts without labels
     gan-bert          likewise (few.method=gan-bert)
     smart             plain, and what is said must not change under small perturbations (loss.adversarial=smart)
     mlm-first         plain, from an encoder that `bert-classic` first taught masked words of all texts, for 4 minutes
@@ -33,6 +34,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import numpy as np
 import torch
 import torch.nn.functional as F
+from rich.console import Console
 from torch import nn
 
 import adverb
@@ -49,6 +52,7 @@ from adverb import recipe as recipes
 from adverb.bert.checkpoint import locate
 from adverb.context import Context
 from adverb.data.labelled import load_labelled
+from adverb.objectives.contrast import Contrast
 from adverb.objectives.few import read_few
 from adverb.objectives.few_choice import METHODS as CHOICES
 from adverb.objectives.few_choice import said_by
@@ -109,12 +113,21 @@ def alone(method: str, **told: Any) -> Callable[[Cell], list[str]]:
     return run
 
 
+def teacher(cell: Cell) -> list[str]:
+    spec = recipes.load("classify", {f"data.{key}": value for key, value in cell.told.items()} | {"seed": cell.seed})
+    few = read_few(spec)
+    few.train, few.valid = load_labelled(cell.told["path"], label="label"), few.train
+    few.unlabelled = replace(few.unlabelled, texts=cell.test.texts, pairs=None)  # of which it says what they are
+    objective = Contrast(spec, Context.create(spec.train), Console(quiet=True), few)
+    return [few.train.label_names[i] for i in objective.teach().argmax(1)]
+
+
 def mlm_first(cell: Cell) -> list[str]:
     corpus = cell.folder / "corpus"
     corpus.mkdir()
     (corpus / "texts.txt").write_text("\n\n".join([*cell.few.texts, *cell.more.texts]), encoding="utf-8")
     told = {"model.init": ENCODER, "model.dropout": 0.0, "data.tokenizer": ENCODER, "data.sequence_length": 64,
-            "objectives.nsp": 0.0, "optim.lr": LR, "train.minutes": 4}  # fmt: skip
+            "objectives.nsp": 0.0, "optim.lr": LR, "train.minutes": 4, "seed": cell.seed}  # fmt: skip
     run = adverb.train("bert-classic", str(corpus), out=cell.folder / "mlm", **told)
     return alone("plain", **{"model.init": str(run.path)})(cell)
 
@@ -221,6 +234,7 @@ METHODS: dict[str, Callable[[Cell], list[str]]] = {
     "plain": alone("plain"),
     "auto": auto,
     **{name: alone(name) for name in CHOICES if name != "plain"},
+    "teacher": teacher,
     "smart": alone("plain", **{"loss.adversarial": "smart"}),
     "mlm-first": mlm_first,
     "setfit": setfit,

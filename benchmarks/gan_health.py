@@ -157,10 +157,11 @@ def healed(data: Path, steps: int, only: str) -> None:
                 out = Path(folder) / "run"
                 training.carry_out(objective, CPU, None, out=out, resume=False, console=objective.console)
                 looks = [row for row in Run(out).metrics() if "health/word" in row]
-            coverage = statistics.fmean(row.get("health/coverage", 0.0) for row in looks[-3:])
+            last = [row["health/coverage"] for row in looks[-3:] if "health/coverage" in row]
+            coverage = f"{statistics.fmean(last):.2f}" if last else "–"  # samples that are not finite have none
             done = "; ".join(f"step {row['step']:,}: {row['health/remedy']}" for row in looks if "health/remedy" in row)
             words = in_short([row["health/word"] for row in looks])
-            print(f"{name:50s} {mode:6s} {coverage:8.2f}   {words}; {done or '-'}", flush=True)
+            print(f"{name:50s} {mode:6s} {coverage:>8s}   {words}; {done or '-'}", flush=True)
 
 
 def cost(data: Path, rounds: int = 5, steps: int = 20) -> None:

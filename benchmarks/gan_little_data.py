@@ -80,9 +80,10 @@ def main() -> None:
                     grid = generator.generate(64, seed=1)
                     save_grid(grid, options.out.with_name(f"little-{images}-{policy}-{seed}.png"), columns=8)
             means = {name: statistics.fmean(run[name] for run in runs) for name in SHOWN}
-            plain = plain or means["frechet"]
+            plain = means["frechet"] if policy == "none" else plain
             shown = "".join(f"{means[name]:11.3f}" for name in SHOWN)
-            print(f"{images:6d} {policy:8s} {p:4.2f}{shown}   {1 - means['frechet'] / plain:+.0%}", flush=True)
+            gain = f"{1 - means['frechet'] / plain:+.0%}" if plain else ""  # "none" comes first, or isn't asked for
+            print(f"{images:6d} {policy:8s} {p:4.2f}{shown}   {gain}", flush=True)
     floor = "".join(f"{runs[0][f'{m}_floor']:11.3f}" if f"{m}_floor" in runs[0] else " " * 11 for m in SHOWN)
     print(f"{'floor':20s}{floor}")
 

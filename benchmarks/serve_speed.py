@@ -13,8 +13,8 @@ nearest other text is that of sentence-transformers.
     transformers pipeline   transformers.pipeline(…)(texts, batch_size=32), float32, as its documentation has it
     sentence-transformers   SentenceTransformer.encode(texts), batches of 32, sorted by length; with backend="onnx"
                             where optimum is installed
-    onnxruntime             transformers' model by torch.onnx.export, batches of 32, sorted; then fused and quantised
-                            dynamically by onnxruntime, as optimum does for AVX512-VNNI
+    onnxruntime             transformers' model by torch.onnx.export, batches of 32, sorted; then quantised
+                            dynamically by onnxruntime, with the defaults of quantize_dynamic
     CTranslate2             its converter, compute_type int8, batches of 32, sorted
     OpenVINO, NNCF          openvino.convert_model of transformers' model, nncf.quantize, batches of 32, sorted
     adverb                  adverb.load of the model, and of what adverb export wrote

@@ -14,8 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file
+from typer.testing import CliRunner
+
+from adverb import recipe
+from adverb.cli import app
+from adverb.training import train
 
 SMALL = ("mlp-gan", "train.batch_size=32", "train.precision=fp32", "evaluate.features=random", "evaluate.samples=100")
+NOT_HERE = "cuda" if sys.platform == "darwin" else "mps"
 
 
 def start(tmp_path, *words: str, launcher: tuple[str, ...] = ("-m", "adverb")) -> subprocess.Popen:
@@ -59,6 +65,13 @@ def test_recipes_are_listed_and_printed(adverb):
     assert "objective: gan" in adverb("recipes", "wgan-gp").stdout
     wrong = adverb("recipes", "wgan")
     assert wrong.returncode == 2 and "wgan-gp" in wrong.stderr
+
+
+@pytest.mark.parametrize("name", recipe.shipped())
+def test_a_recipe_that_is_printed_into_a_file_is_the_same(name, tmp_path):
+    printed = CliRunner().invoke(app, ["recipes", name])
+    (tmp_path / f"{name}.yaml").write_text(printed.stdout)
+    assert recipe.load(str(tmp_path / f"{name}.yaml")) == recipe.load(name)
 
 
 def test_a_run_folder_is_complete(trained):
@@ -156,6 +169,8 @@ def test_evaluate_prints_and_writes_the_floor_beside(adverb, trained, tmp_path):
         (("train", "mlp-gan", "train.step=3"), "did you mean 'train.steps'"),
         (("train", "mlp-gan", "--data", "digit"), "digits"),
         (("train", "mlp-gan", "--resume"), "nothing to resume"),
+        (("train", "mlp-gan", f"train.device={NOT_HERE}"), "train.device=auto"),
+        (("train", "mlp-gan", "train.compile=true"), "nothing is compiled"),
         (("train", "mlp-gan", "data.limit=5"), "5 images are too few"),
         (("train", "image-gan", "model.widths=[16]", "--dry-run"), "model.widths has 1 numbers"),
         (("evaluate", "nowhere"), "'nowhere' is not a folder"),
@@ -174,6 +189,67 @@ def test_an_existing_run_is_never_overwritten(adverb, trained):
     wrong = adverb("train", *SMALL, "train.steps=1", "--out", trained)
     assert wrong.returncode == 2 and "already holds a run" in wrong.stderr
     assert (trained / "metrics.jsonl").read_bytes() == before
+
+
+def test_resume_knows_which_run_is_meant(adverb, tmp_path):
+    (tmp_path / "mine.yaml").write_text("objective: gan\nname: fancy\nmodel: {network: mlp}\ntrain: {steps: 2}\n")
+    words = (*SMALL[1:], "train.evaluations=1")
+    assert adverb("train", "mine.yaml", *words).returncode == 0
+    assert adverb("train", "mine.yaml", *words, "train.steps=4", "--resume").returncode == 0
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["fancy-0001"]
+    assert "steps: 4" in (tmp_path / "runs" / "fancy-0001" / "recipe.yaml").read_text()
+    for said, wrong in {
+        "is a run of 'fancy', not of 'dcgan'": ("dcgan", "--resume", "--out", "runs/fancy-0001"),
+        "no recipe 'nonsense'": ("nonsense", "--resume", "--out", "runs/fancy-0001"),
+        "is a run: go on with it by adverb train runs/fancy-0001 --resume": ("runs/fancy-0001",),
+        "leave --out=other out": ("runs/fancy-0001", "--resume", "--out", "other"),
+        "leave --resume out": ("mine.yaml", "--resume", "--dry-run"),
+    }.items():
+        told = adverb("train", *wrong)
+        assert told.returncode == 2 and said in told.stderr, told.stderr
+
+
+def test_a_tokenizer_is_never_resumed(adverb, tmp_path):
+    (tmp_path / "text.txt").write_text("the cat sat on the mat\n" * 20)
+    words = ("train", "tokenizer", "--data", "text.txt", "vocab_size=100", "--out", "made")
+    assert adverb(*words).returncode == 0
+    for again in (words, (*words, "--resume"), ("train", "made", "--resume")):
+        told = adverb(*again)
+        assert told.returncode == 2 and "a tokenizer is made anew" in told.stderr, told.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_plans_by_the_budget_that_runs_out_first(adverb):
+    for minutes, says, not_says in ((0.01, "in 0.01 minutes", "9,000,000"), (1e6, "50 of 32 rows", "minutes")):
+        steps = 50 if minutes > 1 else 9_000_000
+        done = adverb("train", *SMALL, f"train.steps={steps}", f"train.minutes={minutes}", "--dry-run")
+        assert says in done.stdout and not_says not in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_run_in_python_that_is_interrupted_does_not_look_done(tmp_path, monkeypatch, name):
+    monkeypatch.setattr("adverb.journal.Journal.write", lambda *_: signal.raise_signal(signal.Signals[name]))
+    options = dict(word.split("=") for word in SMALL[1:])
+    with pytest.raises(KeyboardInterrupt, match=f"{name}: .*run is not done"):
+        train("mlp-gan", out=tmp_path / "run", **options, **{"train.steps": 500})
+    assert list((tmp_path / "run" / "checkpoints").glob("step-*.pt"))
+
+
+def test_brackets_in_paths_are_printed_as_they_are(adverb, tmp_path):
+    folder, texts, out = tmp_path / "im [old]", tmp_path / "text [new].txt", "o [bold]"
+    folder.mkdir()
+    for i in range(60):
+        Image.fromarray(np.random.default_rng(i).integers(256, size=(8, 8), dtype=np.uint8)).save(folder / f"{i}.png")
+    texts.write_text("the cat sat on the mat\n" * 20)
+    words = ("train", *SMALL, "train.steps=1", "train.evaluations=1", "--data", folder)
+    for done, shown in (
+        (adverb(*words, "--dry-run", COLUMNS="300"), [folder]),
+        (adverb(*words, "--out", out, COLUMNS="300"), [folder, f"{out}/report.html"]),
+        (adverb("generate", out, "-n", "4", "--out", "g [x].png", COLUMNS="300"), ["g [x].png"]),
+        (adverb("train", "tokenizer", "--data", texts, "--out", "t [/]", "vocab_size=100", COLUMNS="300"), ["t [/]"]),
+    ):
+        assert done.returncode == 0, done.stderr
+        assert all(str(path) in done.stdout for path in shown), done.stdout
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(adverb, tmp_path):

@@ -108,6 +108,12 @@ def test_what_is_no_run_is_said(tmp_path, words, message):
 # -- which numbers compare
 
 
+def test_brackets_in_a_path_are_shown_as_they_are(tmp_path):
+    paths = [gan(tmp_path / str(i), 1.0, data__path=path) for i, path in enumerate(("im [bold]", "im [/bold]"))]
+    said, _ = shown(paths, tmp_path, "page [/].html")
+    assert all(path in said for path in ("im [bold]", "im [/bold]", "page [/].html"))
+
+
 def test_other_features_or_counts_of_samples_do_not_compare(tmp_path):
     judged = [gan(tmp_path / str(i), 1.0, 0.5 + i, facts={"judge": judge}, optim__lr=1e-3 + i)
               for i, judge in enumerate(("classifier", "classifier", "random"))]  # fmt: skip

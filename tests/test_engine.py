@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import math
 
@@ -10,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from safetensors import SafetensorError
 from sklearn.datasets import load_digits
 from torch.nn import functional as F
 
-from adverb.context import Context
+from adverb import training
+from adverb.context import Clock, Context
 from adverb.engine import PATIENCE, Engine
 from adverb.errors import UserError
 from adverb.objectives.base import Draw, Look, Objective, Phase
@@ -266,6 +269,20 @@ def test_uneven_shares_are_refused():
         engine(Train(steps=1, batch_size=30, accumulate=4))
 
 
+def test_what_would_be_ignored_is_refused_before_there_is_a_folder(tmp_path):
+    class Unjudged(Regression):
+        best = None
+
+    for asked in ({"compile": True}, {"patience": 2}, {"accumulate": 3}):
+        objective = Unjudged(Train(steps=1, batch_size=32, **asked))
+        with pytest.raises(UserError, match=f"train.{list(asked)[0]}="):
+            training.carry_out(
+                objective, CPU, None, out=tmp_path / "run", resume=False, console=Console(file=io.StringIO())
+            )
+    assert not (tmp_path / "run").exists()
+    engine(Train(steps=1, batch_size=32, patience=2))
+
+
 def test_a_nan_never_reaches_the_weights():
     e = engine(Train(steps=10, batch_size=32), bad_steps=(1,))
     e.one_step(0.0)
@@ -324,6 +341,46 @@ def test_a_budget_of_minutes_is_planned_by_the_clock(tmp_path):
     assert 1.4 < e.clock.elapsed < 20 and "eval/loss" in e.run.metrics()[-1]
 
 
+@pytest.mark.parametrize("budget", [{"steps": 40}, {"minutes": 0.2}])
+def test_workers_whose_clocks_differ_do_the_same(monkeypatch, budget):
+    """All that workers wait for each other in, in its order; the second hears what the first one said."""
+
+    class Worker(Context):
+        def agree(self, *values):
+            self.said.append(self.heard.pop(0) if self.heard else values)
+            return list(self.said[-1])
+
+        def wait(self):
+            self.done.append((len(self.said), "wait"))
+
+    class Ticking(Clock):
+        elapsed = property(lambda self: next(self.ticks))
+
+    train, heard = Train(**budget, batch_size=32, evaluations=2, checkpoint_minutes=0.02), []
+    done = []
+    for tick in (0.1, 0.17):
+        monkeypatch.setattr(Ticking, "ticks", itertools.count(step=tick), raising=False)
+        monkeypatch.setattr("adverb.engine.Clock", Ticking)
+        worker = Worker(torch.device("cpu"))
+        worker.said, worker.heard, worker.done = [], heard, []
+        e = Engine(Regression(train), None, worker)
+        e._log = lambda *_, worker=worker: worker.done.append((len(worker.said), "log"))
+        e.train()
+        heard = list(worker.said)
+        done.append(worker.done)
+    assert done[0] == done[1] and len(done[0]) > 10
+
+
+def test_utilisation_is_of_the_peaks_of_all_workers():
+    shares = []
+    for world in (1, 2):
+        e = Engine(Regression(Train(steps=1, batch_size=32)), None, Context(torch.device("cpu"), world=world))
+        e.objective.flops_per_step = 1e6
+        e._write = lambda row, progress: shares.append(row["mfu"])
+        e._log(0.5, steps_per_second=10.0)
+    assert shares[1] == shares[0] / 2
+
+
 def test_a_draw_is_the_same_for_any_number_of_workers():
     device = torch.device("cpu")
     whole = Draw((0, 5, "g", 0), 12, 0, 12, device)
@@ -356,13 +413,42 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
     assert again.resume() and again.step == 1
 
 
-def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
+@pytest.mark.parametrize(
+    ("out", "why"), [("/dev/null/run", "Not a directory"), ("/proc/run", "No such file"), ("a-file", "File exists")]
+)
+def test_a_folder_that_cannot_be_made_is_said_with_the_reason(tmp_path, monkeypatch, out, why):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a-file").write_text("")
+    with pytest.raises(UserError, match=f"can't write {out}/recipe.yaml: {why}"):
+        Run.create("name: a\n", "a", out)
+
+
+def test_a_full_disk_is_said_by_whatever_is_written(tmp_path):
+    run = Run(tmp_path)
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+    with pytest.raises(UserError, match="metrics.jsonl: the disk is full"):
+        run.log({"step": 1})
+
+    def fill(folder):
+        (folder / "half").write_text("half a mod")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    with pytest.raises(UserError, match="model: the disk is full"):
+        run.replace_folder("model", fill)
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.9])
+@pytest.mark.parametrize("how", ["cut short", "overwritten"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, share, how):
     e = engine(Train(steps=10, batch_size=32), tmp_path)
     for _ in range(2):
         e.one_step(0.0)
         e._save()
     newest = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1]
-    newest.write_bytes(newest.read_bytes()[:100])
+    whole = newest.read_bytes()
+    place = int(share * len(whole))
+    newest.write_bytes(whole[:place] + (64 * b"\xff" + whole[place + 64 :] if how == "overwritten" else b""))
     again = engine(Train(steps=10, batch_size=32), tmp_path)
     assert again.resume() and again.step == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -156,6 +157,30 @@ def sentences(shared_data, tmp_path_factory) -> Path:
     return path
 
 
+def test_texts_to_compare_by_are_read_as_predict_reads_them(make, tmp_path):
+    kept = {"columns": {"text": "subject", "pair": "reply"}, "pairs": True}
+    reader = load(make("sequence_classification", adverb=kept))
+    rows = [{"body": "not this one, though it is long", "subject": f"cat {i}", "reply": f"dog {i}"} for i in range(9)]
+    file = tmp_path / "in.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = samples.sample_of(reader, None, str(file))
+    assert sorted(zip(found.texts, found.pairs, strict=True)) == [(f"cat {i}", f"dog {i}") for i in range(9)]
+    named = samples.sample_of(reader, None, str(file), "body", "subject")
+    assert set(named.texts) == {rows[0]["body"]} and sorted(named.pairs) == sorted(row["subject"] for row in rows)
+
+
+def test_what_is_said_of_columns_can_be_done(make, adverb, tmp_path):
+    folder = make("sequence_classification", adverb={"pairs": True})
+    (tmp_path / "in.jsonl").write_text(json.dumps({"body": "a cat", "other": "a dog"}) + "\n")
+    with pytest.raises(UserError, match="columns of the file that --data names"):
+        export(str(folder), "onnx", tmp_path / "out", pair="other", console=QUIET)
+    command = ("export", folder, "--to", "onnx", "--out", tmp_path / "out", "--data", tmp_path / "in.jsonl")
+    done = adverb(*command)
+    assert done.returncode == 2 and "name the column of the second one by --pair" in done.stderr
+    done = adverb(*command, "--pair", "other")
+    assert done.returncode == 0, done.stderr
+
+
 def test_int8_of_a_real_model(minilm, sentences, tmp_path):
     exported = load(export(str(minilm), "onnx-int8", tmp_path / "out", data=str(sentences), console=QUIET))
     texts = sentences.read_text(encoding="utf-8").splitlines()
@@ -176,6 +201,25 @@ def test_hf_is_the_model_bit_by_bit(make, tmp_path):
     assert load(out).entities(TEXTS) == load(folder).entities(TEXTS)
     transformers = pytest.importorskip("transformers")
     transformers.AutoModelForTokenClassification.from_pretrained(out)
+
+
+def test_hf_tells_others_where_to_cut_and_how_to_calibrate(make, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    folder = make("sequence_classification", adverb={"max_length": 24, "temperature": 1.7})
+    said = io.StringIO()
+    out = export(str(folder), "hf", tmp_path / "out", console=Console(file=said, width=200))
+    assert "for the same probabilities elsewhere, divide the logits by 1.7" in said.getvalue()
+    theirs = transformers.AutoModelForSequenceClassification.from_pretrained(out)
+    inputs = transformers.AutoTokenizer.from_pretrained(out)(TEXTS[3], truncation=True, return_tensors="pt")
+    assert inputs["input_ids"].shape == (1, 24)
+    with torch.no_grad():
+        expected = (theirs(**inputs).logits / 1.7).softmax(-1)[0].numpy()
+    np.testing.assert_allclose(load(folder).probabilities(TEXTS[3:4])[0], expected, atol=1e-5)
+    said = io.StringIO()
+    export(str(make("sequence_classification")), "hf", tmp_path / "plain", console=Console(file=said, width=200))
+    assert "bit by bit" in said.getvalue() and "logits" not in said.getvalue()
+    config = json.loads((tmp_path / "plain/tokenizer_config.json").read_text(encoding="utf-8"))
+    assert config["model_max_length"] == load(tmp_path / "plain").model.config.max_position_embeddings
 
 
 # -- generators

@@ -76,6 +76,8 @@ def test_an_index_is_an_index_also_where_classes_are_called_by_numbers():
     for index, name in enumerate(("1", "2", "3")):
         assert np.array_equal(model.generate(2, label=index), model.generate(2, label=name))
     assert model.labels_for(1, 0, 3).tolist() == [2]  # no class has this index: a name
+    with pytest.raises(UserError, match="unknown label '²'"):  # a digit, and no number
+        model.generate(1, label="²")
     model.class_shares = np.array([0.1, 0.8, 0.1])
     walk = model.interpolate(2, 3, seed=0)
     assert np.array_equal(walk[0], model.generate(2, seed=0, label="2")[0])  # of the most frequent class

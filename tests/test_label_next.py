@@ -173,6 +173,17 @@ def test_the_interval_holds_what_more_labels_bring():
     assert learning_curve(vectors[:12], targets[:12], 4) is None
 
 
+def test_the_curve_does_not_judge_texts_that_it_learnt_from():
+    random = np.random.default_rng(0)
+    vectors, targets = random.standard_normal((60, 40)), random.integers(2, size=60)  # nothing to learn
+    rows = np.repeat(np.arange(60), 4)
+    curve = learning_curve(
+        vectors[rows], targets[rows], 2, [f"text {row}" + " " * (i % 4) for i, row in enumerate(rows)]
+    )
+    assert curve.expected[0][0] == 60 and abs(curve.measured[-1][1] - 0.5) < 0.15
+    assert curve == learning_curve(vectors, targets, 2)
+
+
 # -- from the command line
 
 

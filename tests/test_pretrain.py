@@ -103,6 +103,19 @@ def test_the_2018_recipe_learns_which_sentence_follows(rhyme, tmp_path):
     assert judge(objective, tmp_path, final=True)["sop_accuracy"] > 0.9
 
 
+def test_the_text_that_data_valid_names_is_not_in_train(tmp_path):
+    for name, i in (("a", 8), ("b", 9), ("held", 9)):
+        (tmp_path / f"{name}.txt").write_text("\n\n".join([verse(i)] * 4))
+    one = make("bert-fast", tmp_path, **{"data.valid": str(tmp_path / "held.txt")})
+    assert (one.train_text.document_count, one.valid_text.document_count) == (8, 4)
+
+
+def test_a_csv_without_a_header_is_read_by_the_number_of_its_column(tmp_path):
+    (tmp_path / "a.csv").write_text("".join(f'{i},"{verse(i % 10)}"\n' for i in range(100)))
+    one = make("bert-fast", tmp_path / "a.csv", **{"data.column": 1})
+    assert one.train_text.document_count + one.valid_text.document_count == 100
+
+
 @pytest.mark.parametrize("kind", ["gpt", "lstm"])
 def test_the_baselines_learn_too(rhyme, tmp_path, kind):
     objective = make("bert-fast", rhyme, **{"model.architecture": kind, "optim.lr": 1e-2})
@@ -346,6 +359,16 @@ def test_without_a_compiler_it_says_so_and_goes_on(rhyme, monkeypatch, capsys):
     objective = build(spec, context, Console())
     assert "not compiled" in capsys.readouterr().out and not context.compiled
     train(objective, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [("bert-fast", {"model.architecture": "gpt", "train.compile": True}), ("bert-electra", {"train.patience": 2})],
+)
+def test_what_would_be_ignored_is_refused(rhyme, name, asked):
+    with pytest.raises(UserError, match=list(asked)[-1]):
+        Engine(make(name, rhyme, **asked), None, CPU)
+    Engine(make("bert-fast", rhyme, **{"train.compile": True, "train.patience": 2}), None, CPU)
 
 
 def test_a_text_that_has_grown_keeps_the_vocabulary_of_its_run(rhyme, tmp_path):

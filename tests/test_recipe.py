@@ -34,6 +34,16 @@ def test_overrides_win_and_are_typed():
         ("train.steps=0", "train.steps=0: .*greater than or equal to 1"),
         ("loss.name=hinges", "loss.name=hinges: .*'hinge'"),
         ("train.precision=fp8", "train.precision=fp8: .*'bf16'"),
+        ("optim.lr=-1", "optim.lr=-1: .*greater than 0, got -1"),
+        ("optim.lr=[-1, 1]", "greater than or equal to 0, got -1"),
+        ("optim.lr=.inf", "finite number"),
+        ("optim.beta1=1", "less than 1"),
+        ("optim.beta2=2", "less than 1"),
+        ("optim.beta2=[0.9, 1]", "less than 1, got 1"),
+        ("loss.r1=-1", "greater than or equal to 0"),
+        ("average.half_life=-10", "greater than or equal to 0"),
+        ("seed=99999999999999999999999", "less than 4294967296"),
+        ("data.size=[8]", "valid integer"),
         ("steps", "not an override: write key=value"),
         ("=3", "not an override"),
         ("qwertyuiop=3", "unknown key 'qwertyuiop': known here: .*train"),
@@ -46,7 +56,7 @@ def test_a_wrong_override_is_named_with_its_mend(override, message):
 
 def write(tmp_path, text):
     path = tmp_path / "mine.yaml"
-    path.write_text(text)
+    path.write_text(text, encoding="latin-1")
     return str(path)
 
 
@@ -63,11 +73,21 @@ def write(tmp_path, text):
         ("train: {steps: 1}\n", "objective is None: expected one of"),
         ("objective: gan\n\ttrain: {steps: 1}\n", r"mine.yaml:2:1: not YAML"),
         ("- a\n- b\n", "a recipe is a mapping"),
+        ("objective: [gan]\n", r"objective is \['gan'\]"),
+        ("objective: gan\ndescription: für mich\n", "mine.yaml: .*not UTF-8"),
+        ("objective: gan\nname: 2020-13-45\n", "not YAML: month must be in 1..12"),
     ],
 )
 def test_a_wrong_file_is_named_with_its_line(tmp_path, text, message):
     with pytest.raises(UserError, match=message):
         recipe.load(write(tmp_path, text))
+
+
+def test_an_override_of_a_section_that_is_none_says_so(tmp_path):
+    with pytest.raises(UserError, match="mine.yaml: train is 5: expected keys and values, such as steps: 2"):
+        recipe.load(write(tmp_path, "objective: gan\ntrain: 5\n"), ["train.steps=2"])
+    named = ["train.steps=2", "name=2020-13-45"]  # a month that there is not is a word
+    assert recipe.load(write(tmp_path, "objective: gan\n"), named).name == "2020-13-45"
 
 
 def test_a_file_is_named_after_itself(tmp_path):

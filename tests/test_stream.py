@@ -22,8 +22,8 @@ from adverb.bert.config import BertConfig
 from adverb.bert.heads import MODELS
 from adverb.bert.tokenizer import Tokenizer
 from adverb.errors import UserError
+from adverb.pipelines import load, stream
 from adverb.pipelines import predict as pipeline
-from adverb.pipelines import stream
 from adverb.pipelines.stream import Row, answered, chunks, stamp
 
 WORDS = "the a cat dog sat ran on mat house was good bad very film not ticket printer broken please help".split()
@@ -123,10 +123,12 @@ def test_columns_are_named_and_missed(run, tmp_path):
 def test_what_json_holds_and_no_encoding_does_not_stop_the_stream(run, tmp_path):
     (tmp_path / "in.jsonl").write_text(
         '{"text": "cat \\ud83d dog", "id": 7}\n{"text": 12}\n{"text": null}\n[1]\nnope\n'
+        '{"text": "dog", "id": "\\ud83d"}\n{"text": "cat", "id": {"\\udc00": ["\\ud83d\\ude42"]}}\n'
     )
     rows, _ = run(tmp_path / "in.jsonl", tmp_path / "out.jsonl", text="text")
     assert rows[0]["text"] == "cat \ufffd dog" and rows[0]["id"] == 7
-    assert rows[1]["text"] == "12" and ["error" in row for row in rows] == [False, False, True, True, True]
+    assert rows[1]["text"] == "12" and ["error" in row for row in rows[:5]] == [False, False, True, True, True]
+    assert [row["id"] for row in rows[5:]] == ["\ufffd", {"\ufffd": ["🙂"]}]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +140,7 @@ def test_files_without_texts_are_refused(run, tmp_path, content, message):
         (tmp_path / "in.csv").write_text(content)
     with pytest.raises(UserError, match=message):
         run(tmp_path / "in.csv", tmp_path / "out.jsonl")
-    assert not (tmp_path / "out.jsonl").exists()
+    assert not list(tmp_path.glob("out.jsonl*"))
 
 
 def test_the_input_is_not_overwritten(run, tmp_path):
@@ -314,6 +316,13 @@ def test_several_labels_values_and_pairs(run, tmp_path):
     assert all(isinstance(row["value"], float) for row in run(file, tmp_path / "out.jsonl", model=value)[0])
 
 
+def test_a_model_of_pairs_is_asked_for_pairs(run, tmp_path):
+    model = small_model(tmp_path / "paired", "sequence_classification", adverb={"pairs": True})
+    with pytest.raises(UserError, match="this model reads pairs of texts: give the second one by --pair"):
+        pipeline.predict(str(model), ["the cat sat"], console=Console(quiet=True))
+    pipeline.predict(str(model), ["the cat sat"], pair="the dog ran", console=Console(quiet=True))
+
+
 def test_entities_of_a_file(run, tmp_path):
     tagger = small_model(tmp_path / "tagger", "token_classification", ["O", "B-ANIMAL", "I-ANIMAL"])
     texts = ["  the cat   sat on a mat.", "Dog? dog!"]
@@ -335,6 +344,22 @@ def test_answers_of_a_file_need_its_columns(run, tmp_path):
     assert all(context[a["start"] : a["end"]] == a["text"] for a in rows[0]["answers"])
     with pytest.raises(UserError, match="no column 'question'"):
         run(write_csv(tmp_path / "in.csv", rows_of(3)), tmp_path / "out.jsonl", model=model)
+
+
+def test_questions_that_would_be_cut_are_errors_of_their_lines(run, tmp_path):
+    model = small_model(tmp_path / "answerer", "question_answering", None)
+    questions = ["the cat?", "the " * 33, "a dog?", "the " * 32]
+    (tmp_path / "in.jsonl").write_text(
+        "".join(json.dumps({"question": question, "context": "the dog ran"}) + "\n" for question in questions)
+    )
+    rows, _ = run(tmp_path / "in.jsonl", tmp_path / "out.jsonl", model=model)
+    assert ["answers" in row for row in rows] == [True, False, True, True]
+    told = f"The question '{'the ' * 10}…' has 33 tokens, of which the model reads 32: shorten it."
+    assert rows[1]["error"] == told
+    with pytest.raises(UserError, match="has 33 tokens"):
+        load(model).answer(questions, "the dog ran")
+    with pytest.raises(UserError, match="has 33 tokens"):
+        pipeline.predict(str(model), questions[1:2], pair="the dog ran", console=Console(quiet=True))
 
 
 def test_texts_without_a_mask_are_errors_of_their_lines(run, tmp_path):

@@ -277,6 +277,17 @@ def test_plain_text_for_measuring_is_not_learnt_from(objective, tmp_path, path):
     assert set(one.test.texts) == set(lines[20:40])
 
 
+def test_text_told_to_measure_on_is_taken_out_of_its_folder(objective, tmp_path):
+    lines = [f"{' '.join(words)} ." for words in itertools.product(WHO, DOES, WHAT)]
+    for name, some in (("a.txt", lines[40:]), ("held.txt", lines[:20]), ("last.txt", lines[20:40])):
+        (tmp_path / name).write_text("\n".join(some))
+    told = {"data.valid": str(tmp_path / "held.txt"), "data.test": str(tmp_path / "last.txt")}
+    one = objective(**{"data.path": str(tmp_path), **told})
+    assert [set(part.texts) for part in (one.train, one.valid, one.test)] == [
+        set(lines[40:]), set(lines[:20]), set(lines[20:40])
+    ]  # fmt: skip
+
+
 def test_a_folder_test_is_for_the_end(objective, tmp_path):
     lines = [f"{' '.join(words)} ." for words in itertools.product(WHO, DOES, WHAT)]
     for folder, name, some in (("train", "test_of_time.txt", lines[:100]), ("train", "b.txt", lines[100:180]),
@@ -285,6 +296,18 @@ def test_a_folder_test_is_for_the_end(objective, tmp_path):
         (tmp_path / folder / name).write_text("\n".join(some))
     one = objective(**{"data.path": str(tmp_path)})
     assert set(one.test.texts) == set(lines[180:]) and len(one.train) + len(one.valid) == 180
+
+
+def test_patience_is_for_the_game(objective):
+    waiting = objective(**{"train.patience": 1})
+    engine = Engine(waiting, None, CPU)
+    for worse in (1.0, 2.0):
+        engine._is_best({"frechet": worse})
+    assert not engine._out_of_patience  # there is no best before the game
+    waiting.playing = True
+    for worse in (1.0, 2.0):
+        engine._is_best({"frechet": worse})
+    assert engine._out_of_patience
 
 
 def test_heads_that_do_not_fit_are_refused(objective):

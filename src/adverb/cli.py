@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from adverb.errors import UserError
 
@@ -38,6 +40,8 @@ def train(
     from adverb import training
 
     if dry_run:
+        if resume:
+            raise UserError("--dry-run plans a new run: leave --resume out")
         training.dry_run(recipe, overrides or [], data=data, console=console)
         return
     _, ended = training.start(recipe, overrides or [], data=data, out=out, resume=resume, console=console)
@@ -53,8 +57,11 @@ def recipes(name: Annotated[str | None, typer.Argument(help="print this one")] =
     if name:
         from rich.syntax import Syntax
 
-        text = recipe.find(name).read_text(encoding="utf-8")
-        console.print(Syntax(text, "yaml", background_color="default") if console.is_terminal else text.rstrip())
+        text = recipe.read(recipe.find(name))
+        if console.is_terminal:
+            console.print(Syntax(text, "yaml", background_color="default"))
+        else:
+            print(text, end="")  # as it is: lines that were broken at 80 columns would be another file
         return
     import yaml
     from rich.table import Table
@@ -165,8 +172,9 @@ def generate(
     if temperature is not None:
         raise UserError("--temperature is for models that write; how varied images are, --truncation says")
     out = Path("samples") if out is None else out
-    for path in draw_to(found, out, **options, **asked, say=lambda words: console.print(words, highlight=False)):
-        console.print(f"[cyan]{path}[/]", highlight=False)
+    say = partial(console.print, markup=False, highlight=False)
+    for path in draw_to(found, out, **options, **asked, say=say):
+        console.print(f"[cyan]{escape(str(path))}[/]", highlight=False)
 
 
 @app.command(no_args_is_help=True)
@@ -264,11 +272,13 @@ def export(
     to: Annotated[str, typer.Option(help="hf, onnx or onnx-int8")],
     out: Annotated[Path, typer.Option(help="the new folder")],
     data: Annotated[str | None, typer.Option(help="a file of texts to compare by; default: those of the run")] = None,
+    text: Annotated[str | None, typer.Option(metavar="COLUMN", help="of --data; default: as in training")] = None,
+    pair: Annotated[str | None, typer.Option(metavar="COLUMN", help="of --data, with the second texts")] = None,
 ):
     """Write a model as others read it, or so that it answers fast and without torch; say how far it is from itself."""
     from adverb.export import export as write
 
-    write(model, to, out, data=data, console=console)
+    write(model, to, out, data=data, text=text, pair=pair, console=console)
 
 
 @app.command(no_args_is_help=True)
@@ -306,8 +316,6 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        from rich.markup import escape
-
         Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:

@@ -32,7 +32,9 @@ class Context:
         from accelerate import PartialState  # slow to import, and not needed to validate a recipe
 
         state = PartialState(cpu=train.device == "cpu")
-        device = state.device if state.num_processes > 1 else machine.pick_device(train.device)
+        device = machine.pick_device(train.device)
+        if state.num_processes > 1:
+            device = state.device
         if train.precision == "auto":
             bf16 = machine.peaks(device).bf16_profits
         else:

@@ -32,6 +32,7 @@ ROWS_LOGGED = 300  # lines of metrics.jsonl in a whole run, about
 
 class Engine:
     def __init__(self, objective: Objective, run: Run | None, context: Context, progress: Progress | None = None):
+        objective.check(context.world)
         self.objective, self.run, self.context = objective, run, context
         self.train_spec, self.seed = objective.recipe.train, objective.recipe.seed
         self.bar = progress or Progress(enabled=False)
@@ -51,13 +52,7 @@ class Engine:
         self.ahead: tuple[tuple, Any] | None = None
 
         self.batch_size = self.train_spec.batch_size
-        share = context.world * self.train_spec.accumulate
-        if self.batch_size % share:
-            raise UserError(
-                f"train.batch_size={self.batch_size} can't be shared evenly: "
-                f"{context.world} workers × train.accumulate={self.train_spec.accumulate}"
-            )
-        self.rows = self.batch_size // share
+        self.rows = self.batch_size // (context.world * self.train_spec.accumulate)
 
     # -- the loop
 
@@ -75,8 +70,8 @@ class Engine:
     def _loop(self) -> None:
         spec, context = self.train_spec, self.context
         self.clock = Clock(spec, elapsed=self.spent)
-        last_log = last_save = self.clock.elapsed
-        steps_logged = self.step
+        _, last_save = self._time()
+        last_log, steps_logged = last_save, self.step
         if self.step == 0 and self.objective.sound:
             self._save()  # the weights to go back to, until there are better ones
         log_every = max(1, spec.steps // ROWS_LOGGED) if spec.steps else None
@@ -87,7 +82,7 @@ class Engine:
             if progress >= 1.0 or stop:
                 break
             self.one_step(progress)
-            progress, now = context.agree(self.clock.progress(self.step), self.clock.elapsed)
+            progress, now = self._time()
             self._look(progress)
             due = self.step % log_every == 0 if log_every else now - last_log > 60 * spec.minutes / ROWS_LOGGED
             if due or progress >= 1.0:
@@ -98,15 +93,20 @@ class Engine:
                 self.evaluated = int(progress * spec.evaluations)
                 self._evaluate(final=False)
                 self._save()
-                last_save, last_log = self.clock.elapsed, last_log + self.clock.elapsed - now
+                _, last_save = self._time()
+                last_log += last_save - now  # the speed is that of training
             elif now - last_save > 60 * spec.checkpoint_minutes and progress < 1.0:
                 self._save()
-                last_save = self.clock.elapsed
+                _, last_save = self._time()
         if not stop and self.evaluated < spec.evaluations:  # a finished run that is resumed has nothing left to do
             self.evaluated = spec.evaluations
             self._evaluate(final=True)
             self._conclude()
         self._save()
+
+    def _time(self) -> list[float]:
+        """Progress and seconds by the first worker's clock: by its own, one would save while another trains on."""
+        return self.context.agree(self.clock.progress(self.step), self.clock.elapsed)
 
     def one_step(self, progress: float) -> None:
         """Every phase once, as often as it repeats, and the averages."""
@@ -229,8 +229,8 @@ class Engine:
         rate = self.objective.units_per_step * steps_per_second
         row |= {f"{self.objective.unit}_per_second": round(rate, 1)}
         if self.objective.flops_per_step:
-            peak = machine.peaks(self.context.device)
-            row["mfu"] = self.objective.flops_per_step * steps_per_second / getattr(peak, self.context.precision)
+            peak = self.context.world * getattr(machine.peaks(self.context.device), self.context.precision)
+            row["mfu"] = self.objective.flops_per_step * steps_per_second / peak
         self._write(row, progress)
         self.bar.show(row, rate, self.objective.unit, self.objective.headline)
 
@@ -323,7 +323,7 @@ class Engine:
         self.without_improvement, self.bad_updates = state["without_improvement"], Counter(state["bad_updates"])
         self.journal.load_state(state["window"])
         self.clock, self.spent = Clock(self.train_spec, elapsed=state["elapsed"]), state["elapsed"]
-        due = int(self.clock.progress(self.step) * self.train_spec.evaluations)
+        due = int(self._time()[0] * self.train_spec.evaluations)
         self.evaluated = state["evaluated"]
         if not self._out_of_patience:
             self.evaluated = min(self.evaluated, due)  # a longer budget makes room for more

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from adverb.context import Context
-from adverb.run import Run
+from adverb.run import Run, writing
 
 
 class Journal:
@@ -19,6 +20,11 @@ class Journal:
         self.run, self.context = run if context.is_main else None, context
         self.window: dict[str, list] = defaultdict(lambda: [0.0, 0])  # metric -> [sum, count] since the last `means`
         self.events = None  # TensorBoard's writer
+
+    @property
+    def folder(self) -> Path:
+        """Of TensorBoard's events."""
+        return self.run.path / "tensorboard"
 
     def add(self, name: str, value: Tensor | float) -> None:
         """One more value of a metric; tensors are not waited for."""
@@ -49,23 +55,25 @@ class Journal:
         if self.run is None:
             return
         self.run.log({"step": step, "progress": round(progress, 5), "seconds": round(seconds, 2)} | row)
-        if self.events is None:
-            self.events = self._open(step)
-        for name, value in row.items():
-            if self.events and not isinstance(value, str):
-                self.events.add_scalar(name, value, step)
+        with writing(self.folder):
+            if self.events is None:
+                self.events = self._open(step)
+            for name, value in row.items():
+                if self.events and not isinstance(value, str):
+                    self.events.add_scalar(name, value, step)
 
     def _open(self, step: int):
         """False where there is no TensorBoard. Events after a checkpoint that is resumed are purged."""
         with contextlib.suppress(ImportError):
             from torch.utils.tensorboard import SummaryWriter
 
-            return SummaryWriter(str(self.run.path / "tensorboard"), purge_step=step)
+            return SummaryWriter(str(self.folder), purge_step=step)
         return False
 
     def flush(self) -> None:
         if self.events:
-            self.events.flush()
+            with writing(self.folder):
+                self.events.flush()
 
     def state(self) -> dict[str, list]:
         return {name: [float(total), count] for name, (total, count) in self.window.items()}

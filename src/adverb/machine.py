@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from adverb.errors import UserError
 from adverb.places import cache_folder
 
 
@@ -29,6 +30,10 @@ class Peaks:
 
 
 def pick_device(wanted: str) -> torch.device:
+    """`train.device` as torch names it. Raises UserError where this machine has no such device."""
+    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if wanted in there and not there[wanted]():
+        raise UserError(f"train.device={wanted}: torch finds none here. train.device=auto takes what there is")
     if wanted != "auto":
         return torch.device(wanted)
     if torch.cuda.is_available():

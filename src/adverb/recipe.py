@@ -33,9 +33,21 @@ def find(name: str) -> Path:
         if path.is_file():
             return path
         raise UserError(f"recipe file {name} does not exist")
+    if (path / "recipe.yaml").is_file():
+        raise UserError(f"{name} is a run: go on with it by adverb train {name} --resume, or name {name}/recipe.yaml")
     near = difflib.get_close_matches(name, recipes, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(recipes)}"
     raise UserError(f"no recipe '{name}': {hint} (or give a .yaml file)")
+
+
+def read(path: Path) -> str:
+    """The text of a recipe's file. Raises UserError where there is none."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a recipe: byte {error.start} is not UTF-8. Save it as UTF-8") from None
+    except OSError as error:
+        raise UserError(f"can't read {path}: {error.strerror}") from None
 
 
 def load(name: str, overrides: list[str] | dict[str, Any] | None = None) -> Recipe:
@@ -46,11 +58,11 @@ def load(name: str, overrides: list[str] | dict[str, Any] | None = None) -> Reci
     Raises UserError naming file, line and key of the first thing that is wrong.
     """
     path = find(name)
-    text = path.read_text(encoding="utf-8")
+    text = read(path)
     try:
         node = yaml.compose(text)
         values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date of month 13
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
         raise UserError(f"{where}: not YAML: {getattr(error, 'problem', error)}") from None
@@ -71,7 +83,7 @@ def parse_overrides(overrides: list[str] | dict[str, Any] | None) -> dict[str, A
             raise UserError(f"'{word}' is not an override: write key=value, for example train.steps=1000")
         try:
             parsed[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError):
             parsed[key] = value
     return parsed
 
@@ -79,20 +91,20 @@ def parse_overrides(overrides: list[str] | dict[str, Any] | None) -> dict[str, A
 def validate(values: dict, overrides: dict[str, Any], source: str, lines: dict[str, int] | None = None) -> Recipe:
     """`values` with `overrides` applied, as the recipe class of its objective."""
     objective = values.get("objective")
-    if objective not in OBJECTIVES:
+    if not isinstance(objective, str) or objective not in OBJECTIVES:
         near = difflib.get_close_matches(str(objective), OBJECTIVES, n=1, cutoff=0.4) if objective else []
         hint = f"did you mean '{near[0]}'?" if near else f"expected one of: {', '.join(OBJECTIVES)}"
         raise UserError(f"{source}: objective is {objective!r}: {hint}")
     schema = OBJECTIVES[objective]
     for key, value in overrides.items():
-        _set(values, key, value, schema)
+        _set(values, key, value, schema, source)
     asked = {budget for budget in BUDGETS if overrides.get(f"train.{budget}") is not None}
     if asked:  # the budget asked for replaces the recipe's, it does not add to it
         values["train"] |= {b: None for b in BUDGETS if b in values["train"] and b not in asked}
     try:
         return schema.model_validate(values)
     except ValidationError as error:
-        raise UserError(_explain(error.errors()[0], schema, overrides, source, lines or {})) from None
+        raise UserError(_explain(error.errors(), schema, overrides, source, lines or {})) from None
 
 
 def dump(recipe: Recipe) -> str:
@@ -120,7 +132,7 @@ def _section(annotation) -> type[BaseModel] | None:
     return None
 
 
-def _set(values: dict, key: str, value: Any, schema: type[BaseModel]) -> None:
+def _set(values: dict, key: str, value: Any, schema: type[BaseModel], source: str) -> None:
     known = keys(schema)
     if key not in known:
         raise UserError(f"unknown key '{key}': {_nearest(key, known)}")
@@ -129,6 +141,8 @@ def _set(values: dict, key: str, value: Any, schema: type[BaseModel]) -> None:
         if values.get(section) is None:
             values[section] = {}
         values = values[section]
+        if not isinstance(values, dict):
+            raise UserError(f"{source}: {section} is {values!r}: expected keys and values, such as {leaf}: {value}")
     values[leaf] = value
 
 
@@ -147,12 +161,18 @@ def _nearest(key: str, known: dict[str, Any]) -> str:
     return f"known here: {', '.join(beside)}"
 
 
-def _explain(error: dict, schema: type[BaseModel], overrides: dict, source: str, lines: dict[str, int]) -> str:
-    """One pydantic error as one line: where, what was found, what was expected."""
+def _explain(errors: list[dict], schema: type[BaseModel], overrides: dict, source: str, lines: dict[str, int]) -> str:
+    """The first of pydantic's errors as one line: where, what was found, what was expected."""
     known = keys(schema)
-    parts = [str(p) for p in error["loc"]]
-    # the location of a union's branch carries the branch's name: keep the longest prefix that is a key
-    key = next((k for n in range(len(parts), 0, -1) if (k := ".".join(parts[:n])) in known), ".".join(parts))
+
+    def key_of(error: dict) -> str:
+        # the location of a union's branch carries the branch's name: keep the longest prefix that is a key
+        parts = [str(p) for p in error["loc"]]
+        return next((k for n in range(len(parts), 0, -1) if (k := ".".join(parts[:n])) in known), ".".join(parts))
+
+    key = key_of(errors[0])
+    # of a union, the branch that went furthest into the value: a pair with a wrong number is not "no number"
+    error = max((e for e in errors if key_of(e) == key), key=lambda e: e["type"] != "missing" and len(e["loc"]))
     if key in overrides:
         where = f"{key}={overrides[key]}"
     else:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import shutil
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +20,41 @@ KEPT_CHECKPOINTS = 2
 SOUND = "sound.pt"  # the checkpoint to go back to, where training may have to
 
 
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """While entered, what keeps `path` from being written, such as a full disk, becomes a UserError."""
+    try:
+        yield
+    except Exception as error:  # OSError; of torch.save RuntimeError, of safetensors and tokenizers their own
+        if (why := _why_not(path, error)) is None:
+            raise
+        raise UserError(f"can't write {path}: {why}. What was written before is whole.") from None
+
+
+def _why_not(path: Path, error: Exception) -> str | None:
+    """In words, where it is the disk's fault."""
+    full = any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT))
+    if type(error) is RuntimeError:  # torch.save's does not say so
+        full = full or shutil.disk_usage(next(p for p in path.absolute().parents if p.is_dir())).free < 2**20
+    return "the disk is full" if full else error.strerror or str(error) if isinstance(error, OSError) else None
+
+
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """`write(beside)`, flush to disk, then rename over `path`: readers see the old file or the new, never a part.
 
-    Raises UserError when the disk is full; `path` is then as it was.
+    Raises UserError where that can't be done, as when the disk is full; `path` is then as it was.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(beside)
-        with open(beside, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except (OSError, RuntimeError) as error:  # torch.save turns a full disk into a RuntimeError
-        beside.unlink(missing_ok=True)
-        full = (
-            getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or shutil.disk_usage(path.parent).free < 2**20
-        )
-        if full or isinstance(error, OSError):
-            what = "the disk is full" if full else error.strerror
-            raise UserError(f"can't write {path}: {what}. What was written before is whole.") from None
-        raise
+    with writing(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(beside)
+            with open(beside, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        finally:
+            with contextlib.suppress(OSError):
+                beside.unlink()
 
 
 class Run:
@@ -65,18 +81,22 @@ class Run:
 
     @classmethod
     def create(cls, recipe_yaml: str, name: str, out: str | Path | None) -> Run:
-        """A new folder with its recipe: `out`, or the next free runs/NAME-0001. Raises UserError if `out` has a run."""
-        if out is None:
-            out = cls._next(name)
-        run = cls(out)
+        """A new folder with its recipe, where `free` says."""
+        run = cls.free(name, out)
+        run.write_text("recipe.yaml", recipe_yaml)
+        return run
+
+    @classmethod
+    def free(cls, name: str, out: str | Path | None) -> Run:
+        """Where a new run goes: `out`, or the next free runs/NAME-0001. Raises UserError if `out` has a run."""
+        run = cls(cls._next(name) if out is None else out)
         if run.exists():
             raise UserError(f"{run.path} already holds a run: go on with it by --resume, or name another --out")
-        run.write_text("recipe.yaml", recipe_yaml)
         return run
 
     @staticmethod
     def _next(name: str, parent: Path = Path("runs")) -> Path:
-        taken = [int(p.name[len(name) + 1 :]) for p in parent.glob(f"{name}-*") if p.name[len(name) + 1 :].isdigit()]
+        taken = [int(p.name[len(name) + 1 :]) for p in parent.glob(f"{name}-*") if p.name[len(name) + 1 :].isdecimal()]
         return parent / f"{name}-{max(taken, default=0) + 1:04d}"
 
     @classmethod
@@ -104,7 +124,8 @@ class Run:
     # -- metrics: one JSON object a line; the line of step N is written before the checkpoint of step N
 
     def log(self, row: dict[str, Any]) -> None:
-        with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
+        path = self.path / "metrics.jsonl"
+        with writing(path), open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
@@ -142,12 +163,13 @@ class Run:
         """Keep the checkpoint of `step`, however old it gets, as the one to go back to."""
         folder = self.path / "checkpoints"
         beside = folder / f".{SOUND}"
-        beside.unlink(missing_ok=True)
-        try:
-            os.link(folder / f"step-{step:09d}.pt", beside)
-        except OSError:  # a file system without hard links
-            shutil.copyfile(folder / f"step-{step:09d}.pt", beside)
-        os.replace(beside, folder / SOUND)
+        with writing(folder / SOUND):
+            beside.unlink(missing_ok=True)
+            try:
+                os.link(folder / f"step-{step:09d}.pt", beside)
+            except OSError:  # a file system without hard links
+                shutil.copyfile(folder / f"step-{step:09d}.pt", beside)
+            os.replace(beside, folder / SOUND)
 
     def kept_checkpoint(self) -> dict[str, Any] | None:
         """The state that `keep_checkpoint` kept, on the CPU; None when there is none."""
@@ -168,9 +190,11 @@ class Run:
 
         for path in reversed(self._checkpoints()):
             try:
-                return torch.load(path, map_location="cpu", weights_only=True)
-            except (RuntimeError, EOFError, OSError):
-                continue  # damaged by something other than adverb: the one before it is as good a start
+                with zipfile.ZipFile(path) as file:
+                    if file.testzip() is None:  # by checksums, which torch writes but does not look at
+                        return torch.load(path, map_location="cpu", weights_only=True)
+            except Exception:  # which one, depends on the byte that something other than adverb damaged
+                continue  # the one before it is as good a start
         return None
 
     def replace_folder(self, name: str, fill: Callable[[Path], None]) -> None:
@@ -178,21 +202,17 @@ class Run:
 
         Only the weights differ between two versions of a model, so that a kill in between leaves a whole model.
         """
-        beside = self.path / f".{name}.new"
+        beside, target = self.path / f".{name}.new", self.path / name
         shutil.rmtree(beside, ignore_errors=True)
         try:
-            beside.mkdir(parents=True)
-            fill(beside)
-        except OSError as error:
+            with writing(target):
+                beside.mkdir(parents=True)
+                fill(beside)
+                for source in sorted(p for p in beside.rglob("*") if p.is_file()):
+                    place = target / source.relative_to(beside)
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    with open(source, "rb+") as file:
+                        os.fsync(file.fileno())
+                    os.replace(source, place)
+        finally:
             shutil.rmtree(beside, ignore_errors=True)
-            raise UserError(
-                f"can't write {self.path / name}: {error.strerror}. What was written before is whole."
-            ) from None
-        target = self.path / name
-        for source in sorted(p for p in beside.rglob("*") if p.is_file()):
-            place = target / source.relative_to(beside)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with open(source, "rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(source, place)
-        shutil.rmtree(beside)

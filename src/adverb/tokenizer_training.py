@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from adverb import recipe as recipes
 from adverb.errors import UserError
@@ -29,10 +30,10 @@ def train_tokenizer(spec: TokenizerRecipe, out: str | Path | None, console: Cons
     tokenizer = Tokenizer.train(texts, spec.vocab_size, spec.lowercase, spec.max_length)
     run = Run.create(recipes.dump(spec), spec.name, out)
     tokenizer.save_pretrained(run.path)
-    letters = source.counts["characters"]
+    path, letters = escape(str(run.path)), source.counts["characters"]
     console.print(
         f"[green]done[/] in {time.perf_counter() - start:.0f}s · {tokenizer.vocab_size:,} pieces from {letters:,} "
-        f"characters · [cyan]{run.path}[/]\nuse it by [bold]data.tokenizer={run.path}[/]",
+        f"characters · [cyan]{path}[/]\nuse it by [bold]data.tokenizer={path}[/]",
         highlight=False,
     )
     if tokenizer.vocab_size < spec.vocab_size:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from adverb import recipe as recipes
 from adverb.errors import UserError
@@ -30,12 +32,16 @@ def train(
     recipe: a shipped recipe's name, a YAML file, or (with resume) a run folder.
     data: what to train on, the recipe's `data.path`; or the whole section, `data={"path": "a.csv", "label": "kind"}`.
     overrides: sections as mappings, `train={"steps": 1000}, optim={"lr": 3e-4}`, or dotted keys.
-    Raises UserError for anything the caller can mend.
+    Raises UserError for anything the caller can mend. Where Ctrl-C or SIGTERM ended the run early, which then has a
+    checkpoint, KeyboardInterrupt.
     """
     if isinstance(data, dict):
         overrides["data"], data = data, None
     console = Console(quiet=quiet)
-    return start(recipe, _flat(overrides), data=data, out=out, resume=resume, console=console)[0]
+    run, ended = start(recipe, _flat(overrides), data=data, out=out, resume=resume, console=console)
+    if ended in ("SIGINT", "SIGTERM"):
+        raise KeyboardInterrupt(f"{ended}: {run.path} is not done")
+    return run
 
 
 def start(
@@ -51,7 +57,7 @@ def start(
     overrides = recipes.parse_overrides(overrides)
     if data is not None:
         overrides["data.path"] = str(data)
-    spec, run = _open(name, overrides, out, resume)
+    spec, run = _open(str(name), overrides, out, resume)
     if spec.objective == "tokenizer":
         from adverb.tokenizer_training import train_tokenizer
 
@@ -84,15 +90,16 @@ def carry_out(
 ) -> tuple[Run, str]:
     """Train an objective in `run`, or a new run in `out`; returns as `start` does.
 
-    told: a recipe.yaml that a resumed run goes on by from now on; it is written once all of it has proved possible.
+    told: a recipe.yaml that a resumed run goes on by from now on. That of a new run, as well, is written once all of it
+        has proved possible.
     go_on: the command that resumes it, where that is not `adverb train RUN --resume`.
     """
     from adverb.engine import Engine
 
     with Progress(console) as bar:
         if run is None:
-            folder = _create(objective.recipe, out) if context.is_main else None
-            run = Run(context.share(folder.path if folder else None))
+            folder = Run.free(objective.recipe.name, out).path if context.is_main else None
+            run, told = Run(context.share(folder)), recipes.dump(objective.recipe)
         engine = Engine(objective, run, context, bar)
         resumed = engine.resume() if resume else False
         if told is not None and context.is_main:
@@ -138,10 +145,11 @@ def dry_run(name: str, overrides: list[str], *, data: str | None, console: Conso
         _synchronise(context.device)
         seconds.append(time.perf_counter() - start)
     per_step = sorted(seconds)[len(seconds) // 2]
-    steps = spec.train.steps or int(spec.train.minutes * 60 / per_step)
+    by_count, by_clock = spec.train.steps or math.inf, 60 * (spec.train.minutes or math.inf) / per_step
+    steps = int(min(by_count, by_clock))
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for key, value in objective.plan().items():
-        table.add_row(f"[dim]{key}[/]", value)
+        table.add_row(f"[dim]{key}[/]", escape(value))
     for network, module in objective.networks.items():
         table.add_row(f"[dim]{network}[/]", f"{sum(p.numel() for p in module.parameters()):,} parameters")
     batch = objective.recipe.train.batch_size
@@ -152,7 +160,7 @@ def dry_run(name: str, overrides: list[str], *, data: str | None, console: Conso
     table.add_row("[dim]speed[/]", f"{per_step * 1000:.0f} ms a step, {objective.units_per_step / per_step:,.0f} "
                   f"{objective.unit}/s")  # fmt: skip
     table.add_row("[dim]steps[/]", f"{steps:,} of {batch} rows" + (f" in {spec.train.minutes:g} minutes"
-                  if spec.train.minutes else ""))  # fmt: skip
+                  if by_clock < by_count else ""))  # fmt: skip
     time_of_all = duration(steps * per_step * objective.trainings)
     table.add_row("[dim]time[/]", f"about {time_of_all}, and {spec.train.evaluations} evaluations")
     console.print(table)
@@ -161,25 +169,33 @@ def dry_run(name: str, overrides: list[str], *, data: str | None, console: Conso
 
 def _open(name: str, overrides: dict[str, Any], out: str | Path | None, resume: bool) -> tuple[Recipe, Run | None]:
     """The recipe to train, and the run to go on with where there is one."""
+    run = Run(name) if resume and Run(name).exists() else None
+    if run is not None and out is not None and Path(out).resolve() != run.path.resolve():
+        raise UserError(f"{name} goes on in its own folder: leave --out={out} out")
+    spec = recipes.load(name if run is None else str(run.path / "recipe.yaml"), overrides)
+    if spec.objective == "tokenizer" and (resume or (out is not None and Run(out).exists())):
+        raise UserError("a tokenizer is made anew, in seconds: leave --resume out, and let --out name a new folder")
+    if run is not None:
+        return spec, run
     if not resume:
-        spec = recipes.load(name, overrides)
-        if out is not None and Run(out).exists():
-            raise UserError(f"{out} already holds a run: go on with it by --resume, or name another --out")
+        Run.free(spec.name, out)
         return spec, None
-    run = Run(name) if Run(name).exists() else Run(out) if out is not None else Run.newest(Path(name).stem)
-    if run is None or not run.exists():
-        if out is None:
-            raise UserError(f"nothing to resume: no run of '{name}' in runs/, name its folder by --out")
-        return recipes.load(name, overrides), None
-    return recipes.validate(run.recipe(), overrides, source=str(run.path / "recipe.yaml")), run
+    run = Run(out) if out is not None else Run.newest(spec.name)
+    if run is None:
+        raise UserError(f"nothing to resume: no run of '{spec.name}' in runs/, name its folder by --out")
+    if not run.exists():
+        return spec, None
+    own = recipes.load(str(run.path / "recipe.yaml"))
+    if (own.name, own.objective) != (spec.name, spec.objective):
+        raise UserError(
+            f"{run.path} is a run of '{own.name}', not of '{spec.name}': name another --out, "
+            f"or go on with it by adverb train {run.path} --resume"
+        )
+    return _open(str(run.path), overrides, None, resume)
 
 
 def _made_its_tokenizer(spec: Recipe) -> bool:
     return getattr(spec.data, "tokenizer", "none of its own") is None
-
-
-def _create(recipe: Recipe, out: str | Path | None) -> Run:
-    return Run.create(recipes.dump(recipe), recipe.name, out)
 
 
 def _note(run: Run, facts: dict[str, Any]) -> None:
@@ -205,9 +221,10 @@ def facts_of(objective, context) -> dict[str, Any]:
 def _say_what(console: Console, objective, context, run: Run, step: int) -> None:
     sizes = ", ".join(f"{n} {sum(p.numel() for p in m.parameters()) / 1e6:.2f}M" for n, m in objective.networks.items())
     where = f"{context.device}, {context.precision}" + (f", {context.world} workers" if context.world > 1 else "")
-    console.print(f"[bold]{objective.recipe.name}[/] · {sizes} · {where} · [cyan]{run.path}[/]", highlight=False)
+    name, path = escape(objective.recipe.name), escape(str(run.path))
+    console.print(f"[bold]{name}[/] · {sizes} · {where} · [cyan]{path}[/]", highlight=False)
     for key, value in objective.plan().items():
-        console.print(f"  [dim]{key}[/] {value}", highlight=False)
+        console.print(f"  [dim]{key}[/] {escape(value)}", highlight=False)
     if step:
         console.print(f"  [dim]resumed[/] at step {step:,}", highlight=False)
 
@@ -217,9 +234,10 @@ def _finish(run: Run, objective, ended: str, elapsed: float, console: Console, g
 
     write_report(run, objective)
     if ended != "done":
-        console.print(f"stopped: {ended}; go on with [bold]{go_on}[/]", highlight=False)
+        console.print(f"stopped: {ended}; go on with [bold]{escape(go_on)}[/]", highlight=False)
         return
-    console.print(f"[green]done[/] in {duration(elapsed)} · [cyan]{run.path}/report.html[/]", highlight=False)
+    page = escape(f"{run.path}/report.html")
+    console.print(f"[green]done[/] in {duration(elapsed)} · [cyan]{page}[/]", highlight=False)
 
 
 def _peak_memory(device) -> float:

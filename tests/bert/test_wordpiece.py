@@ -4,12 +4,16 @@ import json
 import pickle
 import subprocess
 import sys
+import tracemalloc
+from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adverb.bert.tokenizer import Tokenizer
+from adverb.bert.vocabulary import count_words
 from adverb.errors import UserError
 
 SAMPLES = [
@@ -193,10 +197,36 @@ def test_folders_that_are_no_tokenizer(tmp_path):
 
 
 def test_training_forgets_rare_words_rather_than_grow(monkeypatch):
-    monkeypatch.setattr("adverb.bert.tokenizer.MOST_WORDS", 50)
+    monkeypatch.setattr("adverb.bert.vocabulary.MOST_WORDS", 50)
+    monkeypatch.setattr("adverb.bert.vocabulary.LOOK_EVERY", 100)
     noise = (f"zq{i:05d}" for i in range(2000))
     tokenizer = Tokenizer.train(("cat " + word for word in noise), 40)
     assert tokenizer.token_to_id("cat") is not None
+
+
+def test_words_of_scripts_without_spaces_are_counted_in_bounded_memory(monkeypatch):
+    monkeypatch.setattr("adverb.bert.vocabulary.MOST_WORDS", 400)
+    monkeypatch.setattr("adverb.bert.vocabulary.LOOK_EVERY", 10_000)
+    letters = np.array([chr(0x4E00 + i) for i in range(300)])
+
+    def texts():
+        random = np.random.Generator(np.random.PCG64(0))
+        return ("".join(letters[random.integers(300, size=500)]) for _ in range(2000))
+
+    backend = Tokenizer.train(["天"], 100).backend
+    tracemalloc.start()
+    counts = count_words(backend, texts())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert counts == Counter("".join(texts())) and peak < 1e6  # the paragraphs take 2 MB
+    assert set(letters) <= set(Tokenizer.train(texts(), 400).tokens())
+
+
+@pytest.mark.parametrize("alphabet", [range(0x4E00, 0x5A00), range(0xAC00, 0xB800)])
+def test_a_vocabulary_is_no_larger_than_asked_for(alphabet):
+    letters = [chr(i) for i in alphabet]
+    tokenizer = Tokenizer.train([" ".join(letters), "".join(letters), "".join(letters[:40]) * 3], 100, False)
+    assert tokenizer.vocab_size <= 100 and set(letters[:40]) <= set(tokenizer.tokens())
 
 
 def test_training_does_not_depend_on_the_process():

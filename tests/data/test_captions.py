@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -82,6 +83,15 @@ def test_images_without_a_caption_are_not_trained_on(tmp_path):
     captions = captions_of(folder(tmp_path / "a", ["a cat", "", "a dog", "a cat"]), 0.1, "a")
     assert captions.rows.tolist() == [0, 2, 3] and captions.texts == ["a cat", "a dog"]
     assert np.allclose(captions.shares(), [2 / 3, 1 / 3])
+
+
+def test_one_long_caption_does_not_make_all_take_its_room(tmp_path):
+    images = folder(tmp_path / "a", ["a cat", "a dog", "word " * 100_000, *(f"thing {i}" for i in range(97))])
+    tracemalloc.start()
+    captions = captions_of(images, 0.1, "a")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(captions.texts) == 100 and peak < 20e6
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
@@ -16,10 +20,20 @@ from hypothesis import strategies as st
 from adverb.bert.tokenizer import Tokenizer
 from adverb.data.corpus import WordCache, load_corpus
 from adverb.data.rows import Chunks, Pairs, truncate
-from adverb.data.text import find_text, find_valid, paragraphs, sentences
+from adverb.data.sentence_ends import sentences
+from adverb.data.text import Source, find_text, find_valid, paragraphs
 from adverb.errors import UserError
 
 WORDS = "the cat sat on a mat and saw no dog".split()
+LONG = " ".join(str(i * i) for i in range(999)).encode()
+
+
+def damaged_parquet() -> bytes:
+    """The table of contents is whole, the rows are not."""
+    file = io.BytesIO()
+    pq.write_table(pa.table({"text": [f"The cat {i}." for i in range(99)]}), file, compression="zstd")
+    content = file.getvalue()
+    return content[:4] + bytes(200) + content[204:]
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +90,16 @@ def test_every_form_of_a_text_has_the_same_documents(tmp_path):
     pq.write_table(pa.table({"body": documents}), tmp_path / "c/x.parquet")
     (tmp_path / "d").mkdir()
     (tmp_path / "d/x.txt.gz").write_bytes(gzip.compress("\n\n".join(documents).encode()))
+    rows = [["id", "body"], *enumerate(documents)]
+    for name, separator in (("e/x.csv", ","), ("f/x.tsv", "\t")):
+        file = io.StringIO()
+        csv.writer(file, delimiter=separator).writerows(rows)
+        write(tmp_path / name, file.getvalue() + f"torn{separator}a{separator}row\n")
     expected = ["The cat sat.", "A dog saw it.", None, "On a mat.", None]
-    for name in "abcd":
-        assert list(paragraphs(find_text(tmp_path / name, "body"))) == expected
+    for name in (*"abcdef", "e/x.csv"):
+        source = find_text(tmp_path / name, "body")
+        assert list(paragraphs(source)) == expected
+    assert source.notes() == ["x.csv: 1 rows left out: 3 columns instead of 2 (line 5)"]
     assert list(paragraphs(find_text(tmp_path / "a", limit=1))) == expected[:3]
 
 
@@ -92,6 +113,41 @@ def test_held_out_text_beside_the_training_text_is_found_and_not_trained_on(tmp_
     assert [f.name for f in find_text(tmp_path / "flat").files] == ["one.txt"]
 
 
+@pytest.mark.parametrize(
+    ("names", "valid"),
+    [
+        (("train.txt", "valid.txt", "test.txt", "other.txt"), "valid.txt"),
+        (("train-00000-of-00001.parquet", "validation-00000-of-00001.parquet", "test-00000-of-00001.parquet"),
+         "validation-00000-of-00001.parquet"),
+        (("train/a.txt", "val/b.txt", "c.txt"), "b.txt"),
+        (("test_of_time.txt", "dev.txt"), "dev.txt"),
+        (("TRAIN.txt", "Test.txt"), "Test.txt"),
+    ],
+)  # fmt: skip
+def test_files_called_after_a_part_are_that_part(tmp_path, names, valid):
+    for name in names:
+        write(tmp_path / name, "The cat.")
+    assert [f.name for f in find_text(tmp_path).files] == [names[0].rpartition("/")[2]]
+    assert [f.name for f in find_valid(tmp_path).files] == [valid]
+    if names[0].lower().startswith("train."):
+        assert [f.name for f in find_text(tmp_path / names[0]).files] == [names[0]]
+        assert [f.name for f in find_valid(tmp_path / names[0]).files] == [valid]
+
+
+def test_text_that_is_named_to_measure_on_is_not_trained_on(tmp_path):
+    for name in ("a.txt", "held.txt", "more/b.txt", "more/c.txt"):
+        write(tmp_path / name, "The cat.")
+    told = [tmp_path / "held.txt", None]
+    assert [f.name for f in find_text(tmp_path, held=told).files] == ["a.txt", "b.txt", "c.txt"]
+    assert [f.name for f in find_text(tmp_path, held=[tmp_path / "more"]).files] == ["a.txt", "held.txt"]
+    assert find_valid(tmp_path, told=told[0]).files == told[:1]
+    with pytest.raises(UserError, match="all of the text"):
+        find_text(tmp_path / "held.txt", held=told)
+    write(tmp_path / "only/test.txt", "The cat.")
+    with pytest.raises(UserError, match=r"only text to measure on \(test.txt\)"):
+        find_text(tmp_path / "only")
+
+
 def test_models_and_runs_in_a_folder_are_no_text(tmp_path):
     write(tmp_path / "x.txt", "The cat.")
     for name, file in (("run", "recipe.yaml"), ("tok", "tokenizer.json"), (".git", "y.txt")):
@@ -101,9 +157,12 @@ def test_models_and_runs_in_a_folder_are_no_text(tmp_path):
 
 
 def test_undecodable_bytes_are_replaced_and_counted(tmp_path, tokenizer):
-    (tmp_path / "x.txt").write_bytes(b"the \xff\xfe cat\n\nsat\x85 on\x1ca mat\n")
+    (tmp_path / "x.txt").write_bytes(
+        "été là-bas ".encode() * 2 + b"\xff\xfe cat\n\n" + "sat à é".encode() + b"\x85 on\x1cit"
+    )
     source = find_text(tmp_path)
-    assert list(paragraphs(source)) == ["the \ufffd\ufffd cat", None, "sat\ufffd on a mat", None]
+    expected = ["été là-bas été là-bas \ufffd\ufffd cat", None, "sat à é\ufffd on it", None]
+    assert list(paragraphs(source)) == expected
     assert source.counts["undecodable"] == 3
     assert load_corpus(find_text(tmp_path), tokenizer).about["undecodable"] == 3
 
@@ -113,12 +172,17 @@ def test_undecodable_bytes_are_replaced_and_counted(tmp_path, tokenizer):
     [
         ("x.txt", b"", "holds no text"),
         ("x.txt", b"\n \n\t\n", "holds no text"),
-        ("x.txt", "The cat.".encode("utf-16"), "x.txt is not UTF-8 text; it looks like UTF-16"),
         ("x.txt", b"\x00\x01\x02", "a binary file"),
-        ("x.jsonl", b'{"text": "a"}\n{"text"', "x.jsonl:2: not JSON"),
+        ("x.jsonl", b'{"text": "a"}\n{"text"\n', "x.jsonl:2: not JSON"),
+        ("x.jsonl", b'{"text": "a"}\n{"text"', "x.jsonl:2: cut off"),
         ("x.jsonl", b'{"body": "a"}\n', r"x.jsonl:1: no column 'text' \(it has body\): set data.column"),
-        ("x.parquet", b"no", "x.parquet is not a parquet file"),
-        ("x.csv", b"a,b", "holds no text: looked for .txt"),
+        ("x.parquet", b"no", "x.parquet can't be read as parquet"),
+        ("x.parquet", damaged_parquet(), "x.parquet is damaged: .* fetch it again"),
+        ("x.txt.gz", gzip.compress(LONG)[:-99], "x.txt.gz is cut off or damaged: .* fetch it again"),
+        ("x.txt.gz", gzip.compress(LONG)[:500] + bytes(99), "x.txt.gz is cut off or damaged"),
+        ("x.jsonl.gz", gzip.compress(b'{"text": "a"}\n' * 99)[:-4], "x.jsonl.gz is cut off or damaged"),
+        ("x.csv", b"id,review\n1,The cat sat.\n", r"x.csv:2: no column 'text' \(it has id, review\): set data.column"),
+        ("x.pdf", b"a,b", "holds no text: looked for .txt"),
     ],
 )
 def test_bad_text_is_named(tmp_path, tokenizer, own_cache, name, content, message):
@@ -126,6 +190,55 @@ def test_bad_text_is_named(tmp_path, tokenizer, own_cache, name, content, messag
     with pytest.raises(UserError, match=message):
         load_corpus(find_text(tmp_path), tokenizer)
     assert not [*own_cache.rglob("tokens")]
+
+
+@pytest.mark.parametrize("name", ["x.txt", "x.jsonl", "x.parquet"])
+def test_files_that_cannot_be_read_are_named(tmp_path, tokenizer, name):
+    (tmp_path / name).symlink_to(tmp_path / "gone")
+    with pytest.raises(UserError, match=f"{name}: No such file or directory: mend it"):
+        load_corpus(find_text(tmp_path), tokenizer)
+    (tmp_path / "gone").mkdir()  # as good as a file that may not be read, also for root
+    with pytest.raises(UserError, match=f"{name}.*([Ii]s a directory|parquet)"):
+        load_corpus(Source("x", [tmp_path / name]), tokenizer)
+
+
+def test_text_in_other_encodings(tmp_path):
+    text = "Größe über älteren Straßen, schön und grün.\n"
+    (tmp_path / "x.txt").write_bytes(text.encode("latin-1") + text.encode())
+    (tmp_path / "y.txt").write_bytes(text.encode("utf-16"))
+    (tmp_path / "z.txt.gz").write_text(text)  # only called so
+    source = find_text(tmp_path)
+    assert [p for p in paragraphs(source) if p] == [text.strip()] * 4
+    assert source.notes() == ["x.txt: read as cp1252", "y.txt: read as UTF-16"]
+
+
+def test_files_of_a_folder_that_are_read_and_those_that_are_not(tmp_path):
+    for name in ("a.TXT", "more/b.Txt.GZ", "c.pdf", "d.PDF", "e.docx", "README.md"):
+        write(tmp_path / "text" / name, "The cat.")
+    write(tmp_path / "elsewhere/f.txt", "A dog.")
+    (tmp_path / "text/link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/circle").symlink_to(tmp_path / "text")
+    source = find_text(tmp_path / "text")
+    assert [p for p in paragraphs(source) if p] == ["The cat.", "A dog.", "The cat."]
+    assert source.notes() == ["not read: 2 .pdf, 1 .docx"]
+    assert [f.name for f in find_text(tmp_path / "text/a.TXT").files] == ["a.TXT"]
+    write(tmp_path / "text/train.txt", "The cat.")
+    assert find_text(tmp_path / "text").notes()[1] == "a.TXT, f.txt, b.Txt.GZ not used, as others here are called train"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("Été.".encode(), ["Été."]),
+        (["One.", "Two.\nThree."], ["One.", "Two.", "Three."]),
+        ([b"One.", None], ["One."]),
+        (None, []),
+        (7, ["7"]),
+    ],
+)
+def test_what_rows_of_a_table_hold(tmp_path, value, said):
+    pq.write_table(pa.table({"text": [value, value]}), tmp_path / "x.parquet")
+    assert [p for p in paragraphs(find_text(tmp_path)) if p] == said * 2
 
 
 def test_a_path_that_is_not_there(tmp_path):
@@ -190,8 +303,30 @@ def test_a_write_that_fails_leaves_no_corpus(tmp_path, tokenizer, own_cache, mon
     assert len(load_corpus(find_text(tmp_path), tokenizer)) == 5
 
 
+def test_what_a_killed_process_left_in_the_cache_is_deleted(tmp_path, tokenizer, own_cache):
+    write(tmp_path / "text/x.txt", "The cat sat.")
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    script = (
+        "import sys, time; from adverb.bert.tokenizer import Tokenizer; from adverb.data import corpus, text\n"
+        "def slow(source):\n"
+        "    print('began', flush=True); time.sleep(60)\n"
+        "corpus._blocks = slow\n"
+        "corpus.load_corpus(text.find_text(sys.argv[1]), Tokenizer.from_pretrained(sys.argv[2]))\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "text"), str(tmp_path / "tokenizer")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"began\n"
+        process.kill()
+    (left,) = (own_cache / "text").iterdir()
+    assert (left / "tokens").exists()
+    write(tmp_path / "other/x.txt", "A dog saw.")
+    load_corpus(find_text(tmp_path / "other"), tokenizer)
+    assert not left.exists() and len([*(own_cache / "text").iterdir()]) == 1
+
+
 def test_memory_does_not_grow_with_the_text(tmp_path, tokenizer, monkeypatch):
-    monkeypatch.setattr("adverb.data.corpus.BLOCK", 1 << 15)
+    for module in ("corpus", "decoding"):
+        monkeypatch.setattr(f"adverb.data.{module}.BLOCK", 1 << 15)
 
     def peak(kilobytes: int) -> int:
         folder = tmp_path / str(kilobytes)
@@ -207,10 +342,13 @@ def test_memory_does_not_grow_with_the_text(tmp_path, tokenizer, monkeypatch):
 
 
 def test_a_long_line_is_read_in_pieces_without_cutting_words(tmp_path, monkeypatch):
-    monkeypatch.setattr("adverb.data.text.PIECE", 100)
-    write(tmp_path / "x.txt", "cat " * 1000)
+    monkeypatch.setattr("adverb.data.decoding.BLOCK", 100)
+    write(tmp_path / "x.txt", "cat " * 1000 + "\nsat" * 2)
     pieces = [p for p in paragraphs(find_text(tmp_path)) if p]
-    assert len(pieces) > 10 and " ".join(pieces).split() == ["cat"] * 1000
+    assert len(pieces) > 10 and " ".join(pieces).split() == ["cat"] * 1000 + ["sat"] * 2
+    write(tmp_path / "x.txt", "天" * 2000)  # no spaces
+    pieces = [p for p in paragraphs(find_text(tmp_path)) if p]
+    assert len(pieces) > 1 and "".join(pieces) == "天" * 2000
 
 
 # -- held out

@@ -62,6 +62,7 @@ def cells(text: str, start: str) -> list[str]:
         ("a.txt", "\n".join(FILMS), "pretrain"),
         ("a.txt", "".join(f"{'xy'[i % 2]}\t{t}\n" for i, t in enumerate(FILMS)), "classify"),
         ("a.csv", "text,label\n" + "".join(f"{t},{i % 2}\n" for i, t in enumerate(FILMS)), "classify"),
+        ("a.csv", "id,text\n" + "".join(f"{i},{t}\n" for i, t in enumerate(FILMS)), "pretrain"),
         ("a.csv", "question,context,answer\nWho?,Anna came,Anna\n", "answer"),
     ],
 )
@@ -199,12 +200,21 @@ def test_plain_text(tmp_path):
     tokens = int(re.search(r"tokens +about ([\d,]+)", text)[1].replace(",", ""))
     lines = words.count("The")
     assert 8.5 * lines < tokens < 11 * lines  # "the cat 12 sat on the mat 3 ." has 9 tokens, or 10
-    (tmp_path / "a.txt").write_bytes("café ".encode("cp1252") * 500)
+    (tmp_path / "a.txt").write_bytes(("café café ".encode() + b"\xff ") * 500)
     text = printed(tmp_path / "a.txt")
-    assert "500 characters" in text and "save it as UTF-8" in text and "one document" in text and "the last 2%" in text
+    assert "500 characters" in text and "can't be decoded" in text and "one document" in text and "the last 2%" in text
 
 
 # -- the command
+
+
+@pytest.mark.parametrize(("column", "said"), [("text", "pre-training;"), ("review", "by data.column=review")])
+def test_a_table_without_labels(tmp_path, column, said):
+    path = written(tmp_path / "more.csv", f"id,{column}\n" + "".join(f"{i},{t}\n" for i, t in enumerate(FILMS)))
+    text = printed(path)
+    assert "texts without labels" in text and said in text and "data.unlabelled" in text and "documents    200" in text
+    with pytest.raises(UserError, match="no column 'nope'"):
+        printed(path, "data.column=nope")
 
 
 def test_the_command_line(tmp_path, adverb):

@@ -149,6 +149,23 @@ def test_several_columns_of_flags(table):
     assert told.label_names == ["rude", "toxic"] and told.targets[1].tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("write", [int, float, bool, lambda flag: str(bool(flag)).upper()])
+def test_flags_however_they_are_written(table, write):
+    rows = [{"text": film(i), "toxic": write(i % 2), "rude": write(int(i % 3 == 0))} for i in range(40)]
+    data = load_labelled(table(rows, "data.csv"))
+    assert data.kind == "multi" and data.label_names == ["toxic", "rude"]
+    assert data.targets.tolist() == [[i % 2, i % 3 == 0] for i in range(40)]
+
+
+def test_a_cell_that_is_no_flag_is_named_with_its_line(table):
+    rows = [{"text": film(i), "toxic": i % 2, "rude": int(i % 3 == 0)} for i in range(40)]
+    rows[5]["rude"] = ""
+    assert load_labelled(table(rows, "data.csv"), label="toxic,rude").targets[5].tolist() == [1, 0]
+    rows[7]["rude"] = "maybe"
+    with pytest.raises(UserError, match="data.csv:9: 'maybe' in column 'rude' is neither 0 nor 1"):
+        load_labelled(table(rows, "data.csv"), label="toxic,rude")
+
+
 def test_kinds_that_are_told(table):
     path = table([{"text": film(i), "label": str(i % 4)} for i in range(40)])
     assert load_labelled(path, kind="regression").targets.tolist() == [i % 4 for i in range(40)]
@@ -259,6 +276,23 @@ def test_new_classes_of_more_rows_join_the_declared_ones(tmp_path):
     spec = ClassifyData(path=str(tmp_path / "few.parquet"), more=str(tmp_path / "next.csv"))
     train, valid, _ = load_labelled_splits(spec)
     assert train.label_names == ["spam", "ham", "scam"] and len(train) + len(valid) == 50
+
+
+@pytest.mark.parametrize(("one", "other", "names"), [(int, float, ["0", "1"]), (bool, str, ["false", "true"])])
+def test_labels_written_in_two_ways_are_the_same_classes(table, tmp_path, one, other, names):
+    few = table([{"text": film(i), "label": one(i % 2)} for i in range(40)], "few.csv")
+    more = table([{"text": film(40 + i), "label": other(one(i % 2))} for i in range(20)], "next.csv")
+    typed = table([{"text": film(i), "label": one(i % 2)} for i in range(6)], "test.jsonl")
+    train, _, test = load_labelled_splits(ClassifyData(path=str(few), more=str(more), test=str(typed)))
+    assert train.label_names == names and test.targets.tolist() == [0, 1] * 3
+    for learnt in (["0.0", "1.0"], ["False", "True"])[names == ["false", "true"]], names:  # of older models, too
+        assert load_labelled(few, label_names=learnt).targets.tolist() == [0, 1] * 20
+
+
+def test_versions_and_codes_keep_their_names(table):
+    values = ["1.5", "v1.0", "007", "1.0.0"]
+    data = load_labelled(table([{"text": film(i), "label": values[i % 4]} for i in range(40)], "data.csv"))
+    assert data.label_names == sorted(values)
 
 
 def test_of_several_labels_the_rare_ones_are_held_out_too(table):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pytest
 
+from adverb.bert.tokenizer import Tokenizer
 from adverb.data.pairs import find_pair_splits, load_pair_splits, load_pairs, parallel_files
 from adverb.errors import UserError
+from adverb.objectives.embed import Embed
 from adverb.schema.tasks import EmbedData
 
 
@@ -93,3 +96,18 @@ def test_multi30k(shared_data):
     train, valid, test = load_pair_splits(EmbedData(path=str(shared_data / "multi30k")))
     assert (len(train), len(valid), len(test)) == (29_000, 1014, 1000) and not train.report.skipped
     assert train.first[0].startswith("Two young, White males") and train.second[0].startswith("Zwei junge weiße")
+
+
+def test_one_long_text_does_not_make_all_take_its_room(tmp_path):
+    rows = [("a cat", "a dog"), ("a dog", "word " * 50_000), *((f"thing {i}", f"thing {i + 1}") for i in range(200))]
+    (tmp_path / "a.tsv").write_text("".join("\t".join(row) + "\n" for row in [("anchor", "positive"), *rows]))
+    objective = Embed.__new__(Embed)
+    objective.tokenizer, objective.max_length = Tokenizer.train(["a cat word thing 0 1 2 3 4 5 6 7 8 9"], 100), 16
+    pairs = load_pairs(tmp_path / "a.tsv")
+    tracemalloc.start()
+    found = objective.encode(pairs)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    numbers = [row["number"].tolist() for row in found]
+    assert numbers[0][1] == numbers[1][0] and numbers[2][1] == numbers[3][0] and len({*sum(numbers, [])}) == 204
+    assert peak < 20e6

@@ -76,6 +76,19 @@ def test_quoted_line_ends_and_the_lines_rows_begin_on(read):
     assert rows == [(2, {"text": 'one\ntwo, "three"\n\n', "label": "x"}), (6, {"text": "four", "label": "y"})]
 
 
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("length", [1, 30, 100, 600])
+def test_texts_of_many_lines(read, length, header):
+    random.seed(length)
+    lines = ["She came, and saw", "it; then: nothing,", "so, well, she | left", "", "The end"]
+    rows = [(i, "\n".join(random.choices(lines, k=length)) + f" {i}", "ab"[i % 2]) for i in range(60)]
+    file = io.StringIO()
+    csv.writer(file).writerows([("id", "text", "label")] * header + rows)
+    found, report = read("a.csv", file.getvalue())
+    assert [tuple(row.values()) for _, row in found] == [(str(i), text, label) for i, text, label in rows]
+    assert not report.skipped
+
+
 def test_a_torn_row_costs_only_itself(read):
     content = 'text,label\n"torn,x\nplain,y\n"good, text",x\n"she said "no" to me, twice",y\nsaid "bar",x\n"last'
     rows, report = read("a.csv", content)
@@ -92,6 +105,29 @@ def test_quotes_that_only_seem_to_close(read):
 def test_an_open_quote_does_not_swallow_the_file(read):
     rows, _ = read("a.csv", "text,label\n" + '"open,x\n' * 3 + "plain,y\n" * 3000)
     assert len(rows) == 3003
+
+
+@pytest.mark.parametrize(
+    ("name", "separator", "other"), [("a.tsv", "\t", ""), ("b.csv", ",", ",7"), ("c.csv", ";", "")]
+)
+def test_a_quote_around_rows_is_a_character(read, name, separator, other):
+    said = [f"text {i}" for i in range(3000)]
+    said[1200], said[1900] = '"This is the start', 'the end of it"'
+    said[10] = "two\nlines"
+    rows = [f'"{text}"' if "\n" in text else text for text in said]
+    other = other.replace(",", separator)
+    content = "".join(f"{row}{separator}{'ab'[i % 2]}{other}\n" for i, row in enumerate(rows))
+    found, report = read(name, f"text{separator}label{other and separator + 'score'}\n{content}")
+    assert texts(found) == said and not report.skipped
+
+
+@pytest.mark.parametrize("text_first", [True, False])
+def test_quoted_lists_with_the_separator_in_every_line_are_one_text(read, text_first):
+    recipe = "\n".join(f"flour {i}, {i} g" for i in range(30))
+    rows = [(recipe, "cake") if text_first else ("cake", recipe), ("tea", "drink")] * 4
+    file = io.StringIO()
+    csv.writer(file).writerows([("text", "label") if text_first else ("label", "text"), *rows])
+    assert [tuple(row.values()) for _, row in read("a.csv", file.getvalue())[0]] == rows
 
 
 def test_quotes_in_tab_separated_text_are_characters_unless_they_enclose(read):
@@ -388,6 +424,8 @@ def test_columns_by_name_and_number():
         find_column("txt", names, "f", "data.text")
     with pytest.raises(UserError, match="it has id, Text, 2"):
         find_column("7", names, "f", "data.text")
+    with pytest.raises(UserError, match="f has no column '²'"):  # a digit, and no number
+        find_column("²", names, "f", "data.text")
 
 
 def test_numbers_in_a_sentence():

@@ -95,6 +95,17 @@ def test_hash_marks_are_words_where_they_have_tags(load):
     assert words_of(data, 0) == ["#", "#tag", "word"]
 
 
+@pytest.mark.parametrize(
+    ("comment", "middle"), [("# id fa8c-11 domain=en", "_ _ "), ("# newdoc", ""), ("# newpar\n# sent_id", "")]
+)
+def test_comments_of_as_many_words_as_there_are_columns(load, comment, middle):
+    content = "\n".join(f"{comment}\n{conll([pair], ' ', middle)}" for pair in SENTENCES)
+    data = load(content)
+    assert data.tags == [tags for _, tags in SENTENCES] and data.types == ["LOC", "PER"]
+    tweets = load(content + f"\n# {middle}O\n1 {middle}O\n\n# {middle}B-PER\n# {middle}I-PER\n")
+    assert [words_of(tweets, i) for i in (2, 3)] == [["#", "1"], ["#", "#"]]
+
+
 def test_words_with_spaces_and_blank_lines_with_tabs(load):
     data = load("New York\tB-LOC\n!\tO\n\t\nnext\tO\n\tO\nlast\tO\n")
     assert [words_of(data, i) for i in range(3)] == [["New York", "!"], ["next"], ["last"]]

@@ -174,6 +174,16 @@ def test_words_are_explained_by_leaving_them_out(server, small, in_float32):
     assert max(abs(word["change"]) for word in said["words"]) > 0.01
 
 
+def test_words_that_are_not_read_are_not_explained(server, small, in_float32):
+    _, said, _ = server.ask("/explain", {"text": LONG, "truncate": True})
+    reader = load(small["classes"])
+    assert said["probability"] == pytest.approx(dict(reader.classify(LONG))[said["label"]], abs=2e-6)
+    assert [LONG[word["start"] : word["end"]] for word in said["words"]] == LONG.split()[:46]
+    read = " ".join(LONG.split()[1:46])  # no word comes in for the one left out
+    without = dict(reader.classify(read))[said["label"]]
+    assert said["words"][0]["change"] == pytest.approx(said["probability"] - without, abs=4e-6)
+
+
 def test_minilm_embeds_as_predict_does(start, minilm):
     server = start(f"minilm={minilm}")
     texts = ["The capital of France is Paris.", "A cat sleeps in the sun."]
@@ -192,7 +202,14 @@ def test_minilm_embeds_as_predict_does(start, minilm):
         ("/classify", {"texts": "a" * 100_001}, 413, "texts[0] has more than 100,000 characters"),
         ("/classify", {"texts": ["a"] * 257}, 413, "texts has more than 256 entries"),
         ("/classify", b'{"texts": "' + b"a" * (9 << 20) + b'"}', 413, "larger than 8,388,608 bytes"),
-        ("/explain", {"text": "cat " * 201}, 413, "201 words, of which 200 can be explained"),
+        ("/explain", {"text": LONG}, 413, "text has 122 tokens, of which 'classes' reads 48: shorten it, or send "),
+        ("/explain", {"text": "a", "pair": LONG}, 413, "text has 124 tokens, of which 'classes' reads 48"),
+        (
+            "/answer",
+            {"questions": ["a", LONG], "contexts": "a"},
+            413,
+            "questions[1] has 120 tokens, of which",
+        ),
         ("/fill-mask", {"texts": "[MASK] " * 17}, 413, "17 masks, of which 16 can be filled"),
         ("/fill-mask", {"texts": "[MASK] " + LONG}, 413, "texts[0] has 123 tokens"),
         ("/fill-mask", {"texts": ["a [MASK]", "a cat"]}, 422, "texts[1]: There is no [MASK]"),
@@ -247,6 +264,23 @@ def test_a_key_is_asked_for(locked):
         assert locked.ask(path, Authorization="")[0] == status, path
 
 
+def test_a_key_with_blanks_around_it_is_that_key(start, small):
+    server = start(small["classes"], key=" s3cret ")
+    for given, status in (("Bearer s3cret", 200), ("Bearer  s3cret ", 200), ("Bearer s3 cret", 401)):
+        assert server.ask("/models", Authorization=given)[0] == status
+
+
+def test_a_name_of_elsewhere_that_leads_here_gets_nothing(server, locked):
+    for host in ("localhost", f"127.0.0.1:{server.port}", "[::1]:80", "LocalHost:8000"):
+        assert server.ask("/models", Host=host)[0] == server.ask("/", Host=host)[0] == 200
+    for host in ("evil.example", f"evil.example:{server.port}", "localhost.evil.example", "127.0.0.1.evil.example", ""):
+        for path in ("/", "/models", "/page/main.js"):
+            status, said, _ = server.ask(path, Host=host)
+            assert status == 403 and said["error"].startswith(f"this server is not '{host}': ask it as localhost")
+    assert server.ask("/classify", {"texts": "a cat"}, Host="evil.example")[0] == 403
+    assert locked.ask("/models", Host="models.example")[0] == 200  # a proxy's name, and the key
+
+
 def test_pages_may_not_load_from_elsewhere(server):
     status, page, headers = server.ask("/")
     policy = headers["content-security-policy"]
@@ -295,7 +329,7 @@ def test_a_full_queue_and_a_late_answer(slow):
 
 def test_a_request_that_does_not_arrive(slow):
     with socket.create_connection(("127.0.0.1", slow.port), timeout=10) as half:
-        half.sendall(b"POST /classify HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")
+        half.sendall(b"POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
         assert half.recv(4096).startswith(b"HTTP/1.1 408")
 
 
@@ -329,6 +363,15 @@ def test_pickles_are_not_opened(adverb, pickled, tmp_path):
     done = adverb("serve", pickled)
     assert done.returncode == 2 and "pytorch_model.bin is a pickle, which serve does not open" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "beside", ["model.onnx", "openvino_model.xml", "adapter_model.safetensors", "model.safetensors.index.json"]
+)
+def test_nor_where_something_safe_is_beside_them(adverb, pickled, tmp_path, beside):
+    (pickled / beside).write_text('{"weight_map": {"bert.embeddings.LayerNorm.bias": "pytorch_model.bin"}}')
+    done = adverb("serve", pickled)
+    assert done.returncode == 2 and "pytorch_model.bin is a pickle, which serve does not open" in done.stderr
 
 
 def test_a_pickle_below_is_not_opened_either(adverb, captioned, pickled, tmp_path):

@@ -109,9 +109,8 @@ def test_thousands_of_mixed_requests(server, small, in_float32):
 def give_up(port: int, path: str, body: bytes, after: float) -> None:
     """Send a request, or a part of it, and hang up."""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-        head = (
-            f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
+        size = f"Content-Length: {len(body)}"
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{size}\r\n\r\n"
         whole = head.encode() + body
         connection.sendall(whole if after > 0.003 else whole[: len(whole) // 2])
         time.sleep(after)

@@ -91,8 +91,19 @@ def run_folder(small, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def page(driver, start, small, captioned, writer, run_folder):
-    page = Page(driver, start(*small.values(), captioned, writer, run_folder).url)
+def stars(small, tmp_path_factory):
+    """A classifier whose labels are whole numbers, which an object of JavaScript puts into an order of its own."""
+    folder = tmp_path_factory.mktemp("numbered") / "stars"
+    shutil.copytree(small["classes"], folder)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"id2label": {"0": "3", "1": "2", "2": "1"}, "label2id": {"3": 0, "2": 1, "1": 2}}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(driver, start, small, stars, captioned, writer, run_folder):
+    page = Page(driver, start(*small.values(), stars, captioned, writer, run_folder).url)
     page.size(1200, 900)
     return page
 
@@ -123,6 +134,23 @@ def test_classes_and_the_words_that_carried_them(page):
     assert sorted(page.texts(".bars .name")) == ["bad", "good", "so-so"]
     assert page.texts(".why .text") == ["🙂 the good cat saw a house"]
     assert page.texts(".why mark") == "the good cat saw a house".split()  # also behind a character of two units
+
+
+def test_classes_that_are_numbers_are_in_order_of_probability(page, stars):
+    page.open("stars")
+    orders = set()
+    for text in ("a good film", "a dog ran", "big", "what was it"):
+        page.write("text", text)
+        orders.add(tuple(page.texts(".bars .name")))
+        assert page.texts(".bars .name") == [label for label, _ in load(stars).classify(text)]
+    assert orders != {("1", "2", "3")}
+
+
+def test_the_first_link_leads_past_the_list_of_models(page):
+    page.open("vectors")
+    page.all(".skip")[0].send_keys(Keys.ENTER)
+    assert page.js("document.activeElement.id") == "main"
+    assert page.js("location.hash") == "#vectors" and page.texts("main h2") == ["vectors"]
 
 
 def test_entities_are_marked_in_the_text(page, server):

@@ -182,17 +182,23 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
     """All tensors of model.safetensors or pytorch_model.bin, in one file or in shards, under the names they have."""
+    state: dict[str, Tensor] = {}
+    for file in weight_files(folder):
+        state |= _read_tensors(file)
+    return state
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """What `read_weights` opens. Raises UserError where there is nothing, or a shard is missing."""
     for name in WEIGHTS:
         if (folder / name).is_file():
-            return _read_tensors(folder / name)
+            return [folder / name]
         if (folder / (name + INDEX)).is_file():
             shards = json.loads((folder / (name + INDEX)).read_text(encoding="utf-8"))["weight_map"].values()
-            state: dict[str, Tensor] = {}
-            for shard in sorted(set(shards)):
+            for shard in shards:
                 if Path(shard).name != shard or not (folder / shard).is_file():
                     raise UserError(f"{folder / name}{INDEX} names {shard!r}, which is not in the folder.")
-                state |= _read_tensors(folder / shard)
-            return state
+            return [folder / shard for shard in sorted(set(shards))]
     raise UserError(f"There are no weights in {folder}: it needs {' or '.join(WEIGHTS)}.")
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import tokenizers
 from tokenizers import Encoding, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import WordPiece
-from tokenizers.trainers import WordPieceTrainer
 
+from adverb.bert.vocabulary import learn_vocabulary
 from adverb.errors import UserError
 
 SPECIALS = {
@@ -22,10 +21,6 @@ SPECIALS = {
     "sep_token": "[SEP]",
     "mask_token": "[MASK]",
 }
-MOST_WORDS = 5_000_000  # of training a vocabulary
-# As in the trainers of others: enough for alphabets, rare symbols become [UNK]. Of scripts with thousands of letters,
-# each of which is a word of its own, half the vocabulary may be letters.
-MOST_LETTERS = 1000
 NO_LIMIT = 10**6  # transformers writes 1e30 for a model without a limit
 
 # tokenizers keeps truncation as a state of the tokenizer: two threads that cut at different lengths must take turns.
@@ -159,28 +154,11 @@ class Tokenizer:
         """Learn a vocabulary, the same one each time from the same texts.
 
         Texts stream by: memory holds the different words, not the texts. Past some millions of them (names,
-        addresses, noise), words seen once are forgotten.
+        addresses, noise), rare words are forgotten. Rare letters that the vocabulary has no room for become [UNK].
         """
-        tokenizer = cls.from_vocabulary({name: i for i, name in enumerate(SPECIALS.values())}, lowercase)
-        counts: Counter[str] = Counter()
-        for text in texts:
-            counts.update(text.split())
-            if len(counts) > MOST_WORDS:
-                counts = Counter({word: count for word, count in counts.items() if count > 1})
-        # The trainer numbers letters in the order of a hash map, which differs from run to run and decides ties.
-        # Given as tokens that exist already, they have an order.
-        letters, inner = _alphabet(tokenizer.backend, counts, max(MOST_LETTERS, vocab_size // 2))
-        if not letters:
-            raise UserError("There is no text to learn a vocabulary from.")
-        trainer = WordPieceTrainer(
-            vocab_size=vocab_size,
-            special_tokens=[*SPECIALS.values(), *(f"##{letter}" for letter in inner)],
-            initial_alphabet=letters,
-            limit_alphabet=len(letters),
-            show_progress=False,
-        )
-        tokenizer.backend.train_from_iterator(_repeated(counts), trainer)
-        return cls.from_vocabulary(tokenizer.backend.get_vocab(), lowercase, max_length=max_length)
+        specials = {name: i for i, name in enumerate(SPECIALS.values())}
+        vocabulary = learn_vocabulary(cls.from_vocabulary(specials, lowercase).backend, texts, vocab_size, [*specials])
+        return cls.from_vocabulary(vocabulary, lowercase, max_length=max_length)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Tokenizer:
@@ -231,26 +209,6 @@ class Tokenizer:
             config["model_max_length"] = self.max_length
         _write_json(folder / "tokenizer_config.json", config)
         _write_json(folder / "special_tokens_map.json", self.names)
-
-
-def _alphabet(backend: tokenizers.Tokenizer, counts: Counter[str], most: int) -> tuple[list[str], list[str]]:
-    """The most frequent letters, sorted; and those of them that stand inside words."""
-    frequency: Counter[str] = Counter()
-    inside: set[str] = set()
-    for written, count in counts.items():
-        for word, _ in backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(written)):
-            for letter in word:
-                frequency[letter] += count
-            inside.update(word[1:])
-    kept = sorted(sorted(frequency, key=lambda letter: (-frequency[letter], letter))[:most])
-    return kept, [letter for letter in kept if letter in inside]
-
-
-def _repeated(counts: Counter[str]) -> Iterator[str]:
-    """Each word as often as it was seen, in lines of bounded length."""
-    for word, count in counts.items():
-        for start in range(0, count, 1000):
-            yield " ".join([word] * min(1000, count - start))
 
 
 def _load_backend(path: Path) -> tokenizers.Tokenizer:

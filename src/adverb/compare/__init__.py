@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from adverb.compare.scores import scores
 from adverb.compare.sides import Side, read_sides
@@ -27,7 +28,7 @@ def compare(paths: list[str], out: str | Path | None, console: Console) -> Path 
     if out is None:
         return None
     write_page(sides, Path(out))
-    console.print(f"[cyan]{out}[/]", highlight=False)
+    console.print(f"[cyan]{escape(str(out))}[/]", highlight=False)
     return Path(out)
 
 

@@ -22,7 +22,7 @@ def print_tables(sides: list[Side], console: Console) -> None:
         for side in some:
             table.add_column(Text(side.label, "bold"))
         for name, values in differences(some).items():
-            table.add_row(Text(name, "dim"), *(words.value(v) for v in values))
+            table.add_row(Text(name, "dim"), *(Text(words.value(v)) for v in values))
         for when in words.WHEN:
             rows = [row for row in found.rows if row.when == when]
             if rows:
@@ -38,7 +38,7 @@ def print_tables(sides: list[Side], console: Console) -> None:
                 table.add_row(Text(name, "dim"), *_cells(row))
         table.add_row("")
         for name, values in words.costs(some).items():
-            table.add_row(Text(name, "dim"), *values)
+            table.add_row(Text(name, "dim"), *map(Text, values))
         console.print(table)
         _listed("not comparable", found.notes, console)
     _listed("note", words.warnings(sides), console)

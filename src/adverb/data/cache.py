@@ -49,15 +49,12 @@ class CacheWriter:
 
     def __init__(self, key: str, bytes_needed: int):
         self.final = cache_root() / key
-        self.folder = cache_root() / f".{key}.{socket.gethostname()}.{os.getpid()}"
         self.bytes_needed = bytes_needed
         try:
-            cache_root().mkdir(parents=True, exist_ok=True)
-            _sweep(cache_root())
+            self.folder = scratch_folder(self.final)
             if shutil.disk_usage(cache_root()).free < bytes_needed:
+                self.folder.rmdir()
                 raise OSError(errno.ENOSPC, "full")
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.mkdir()
             self.pixels = open(self.folder / "images.u8", "wb")
         except OSError as error:
             raise self._error(error) from None
@@ -102,8 +99,18 @@ class CacheWriter:
         )
 
 
+def scratch_folder(final: Path) -> Path:
+    """A new hidden folder beside `final`, to be renamed to it when complete. What other processes of this machine left
+    there when they were killed is deleted. Raises OSError."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(final.parent)
+    folder = final.parent / f".{final.name}.{socket.gethostname()}.{os.getpid()}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return folder
+
+
 def _sweep(root: Path) -> None:
-    """Delete what processes of this machine left when they were killed."""
     for folder in root.glob(f".*.{socket.gethostname()}.*"):
         try:
             os.kill(int(folder.name.rsplit(".", 1)[1]), 0)

@@ -144,7 +144,7 @@ def captions_of(images: ImageSet, held_out: float, where: str, seed: int = 0) ->
 
 
 def _given(images: ImageSet, held_out: float, where: str, seed: int) -> Captions:
-    captions = np.array([_plain(caption) for caption in images.captions])
+    captions = np.array([_plain(caption) for caption in images.captions], dtype=object)  # else all are padded
     captioned = captions != ""
     of_image = np.full(len(captions), UNCAPTIONED)
     texts, of_image[captioned] = np.unique(captions[captioned], return_inverse=True)

@@ -9,6 +9,7 @@ from itertools import chain, islice
 from typing import Any
 
 from adverb.data.delimited import NUMBER
+from adverb.data.label_kinds import as_flag
 from adverb.data.records import Records, find_column
 from adverb.errors import UserError
 
@@ -140,8 +141,7 @@ def _guess_labels(sample: list[dict[str, Any]], names: list[str], where: str, te
 
 
 def _is_flag(sample: list[dict[str, Any]], name: str) -> bool:
-    values = {str(row.get(name)).strip().lower() for row in sample}
-    return values <= {"0", "1", "0.0", "1.0", "true", "false"} and len(values) > 0
+    return all(as_flag(row.get(name)) is not None for row in sample)
 
 
 def _classes(sample: list[dict[str, Any]], name: str) -> int:

@@ -44,8 +44,9 @@ def read_conll(
     report.columns = {"word": names[at_word], "tag": names[at_tag]}
     texts, words, tags, places = [], [], [], []
     sentence: list[tuple[int, str, str]] = []  # line, word, tag
-    for number, line in [*numbered[first:], (0, "")]:
-        cells = cut(line)
+    rows = [(number, line, cut(line)) for number, line in [*numbered[first:], (0, "")]]
+    known = {"O"} | {cells[at_tag] for _, line, cells in rows if len(cells) == width and line[:2] != "# "}
+    for number, line, cells in rows:
         if not line.strip() or (len(cells) == width and not cells[at_word].strip()):
             if sentence:
                 numbers, found, marks = map(list, zip(*sentence, strict=True))
@@ -60,6 +61,8 @@ def read_conll(
         elif len(cells) != width:
             if not line.startswith("#"):
                 report.skipped.append((number, f"{len(cells)} columns instead of {width}"))
+        elif not sentence and line[:2] == "# " and cells[at_tag] not in known:
+            continue  # a comment with as many words as there are columns; the word # would have a tag
         elif not cells[at_tag].strip():
             report.skipped.append((number, "no tag"))
         else:

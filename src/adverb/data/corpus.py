@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,11 +18,13 @@ from typing import Any
 import numpy as np
 
 from adverb.bert.tokenizer import Tokenizer
-from adverb.data.text import Source, paragraphs, sentences
+from adverb.data.cache import scratch_folder
+from adverb.data.sentence_ends import sentences
+from adverb.data.text import Source, paragraphs
 from adverb.errors import UserError
 from adverb.places import cache_folder
 
-FORMAT = 1  # raise when reading or cutting changes, so that older caches aren't used
+FORMAT = 2  # raise when reading or cutting changes, so that older caches aren't used
 BLOCK = 1 << 20  # characters encoded at a time
 WORDS_REMEMBERED = 300_000
 HELD_OUT = 0.02
@@ -100,8 +101,7 @@ def load_corpus(source: Source, tokenizer: Tokenizer, say: Callable[[str], None]
     if corpus is None:
         say(f"tokenising {source.name}, once")
         try:
-            root.mkdir(parents=True, exist_ok=True)
-            scratch = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=root))
+            scratch = scratch_folder(root / key)
             try:
                 _write(scratch, source, tokenizer)
                 if (root / key).exists() and _open(root / key) is None:

@@ -16,6 +16,8 @@ from adverb.data.decoding import Lines
 SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar"}
 SAMPLE = 500  # lines looked at before the first row
 LONGEST_FIELD = 1 << 20  # characters of a quoted field: more, and its quote is a mistake
+EVIDENCE = 8  # separators in their places: fewer may be the text's own
+ROWS = 0.9  # share of the lines in quotes that are rows: with more, the quotes enclose nothing
 NUMBER = re.compile(r"\s*[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?\s*")
 IDENTIFIER = re.compile(r"\s*[^\W\d][\w .#/()%-]{0,40}\s*")
 HEADER_NAMES = frozenset(
@@ -37,18 +39,22 @@ class Delimited:
         self.lines, self.skip = lines, skip
         self.notes: list[str] = []
         self._waiting: deque[tuple[int, str]] = deque(islice(lines, SAMPLE))
+        begun = len(self._waiting) == SAMPLE  # else it is the whole file
+        while begun and next(records(iter([*self._waiting]), separator or ",", True, begun), None) is None:
+            self._waiting.extend(more := list(islice(lines, SAMPLE)))  # the first row is longer than the sample
+            begun = len(more) == SAMPLE
         while self._waiting and not self._waiting[0][1].strip("\ufeff\r\n "):
             self._waiting.popleft()
         if self._waiting and (told := re.fullmatch(r"sep=(.)\s*", self._waiting[0][1])):  # Excel's own hint
             separator = told[1]
             self._waiting.popleft()
         sample = [line for _, line in self._waiting]
-        self.separator, self.quotes = _choose(sample, separator)
-        first = [
-            fields for _, fields, _ in islice(records(iter(list(self._waiting)), self.separator, self.quotes), 200)
-        ]
+        self.separator, self.quotes = _choose(sample, separator, begun)
+        rows = records(iter(list(self._waiting)), self.separator, self.quotes, begun=begun)
+        first = [fields for _, fields, _ in islice(rows, 200)]
         self.has_header = bool(first) and _is_header(first[0], first[1:])
         self.columns = self._columns(first[0] if first else [])
+        self._width = len(first[0]) if first else 0
         if first and not self.has_header:
             self.notes.append(
                 f"there is no header: the first row is data, the columns are called 0 … {len(self.columns) - 1}"
@@ -70,7 +76,7 @@ class Delimited:
         return names
 
     def __iter__(self) -> Iterator[tuple[int, dict[str, str]]]:
-        rows = records(self._all_lines(), self.separator, self.quotes)
+        rows = records(self._all_lines(), self.separator, self.quotes, width=self._width)
         header = next(rows, (0, None, False))[1] if self.has_header else None
         columns, width = self.columns, len(self.columns)
         for line, fields, ended in rows:
@@ -91,8 +97,14 @@ class Delimited:
         yield from self.lines
 
 
-def records(lines: Iterator[tuple[int, str]], separator: str, quotes: bool) -> Iterator[tuple[int, list[str], bool]]:
-    """(number of the first line, fields, whether the row ends in a line end). Empty lines are passed over."""
+def records(
+    lines: Iterator[tuple[int, str]], separator: str, quotes: bool, begun: bool = False, width: int = 0
+) -> Iterator[tuple[int, list[str], bool]]:
+    """(number of the first line, fields, whether the row ends in a line end). Empty lines are passed over.
+
+    begun: the lines are those at the beginning of a file: a row that is open at their end is not told. width: fields
+    of a row, where it is known: a quote that encloses rows is a character.
+    """
     pushed: deque[tuple[int, str]] = deque()
     while pushed or (pushed := deque(islice(lines, 1))):
         number, text = pushed.popleft()
@@ -109,6 +121,8 @@ def records(lines: Iterator[tuple[int, str]], separator: str, quotes: bool) -> I
         more, size = [], len(text)  # a quote is open: go on until it closes, or proves to be none
         while fields is None and size < LONGEST_FIELD:
             following = pushed.popleft() if pushed else next(lines, None)
+            if following is None and begun:
+                return
             if following is None:
                 break
             more.append(following)
@@ -119,11 +133,20 @@ def records(lines: Iterator[tuple[int, str]], separator: str, quotes: bool) -> I
             fields = _quoted(whole, separator)
             if fields == []:
                 break
-        if fields:
+        if fields and not _are_rows([text, *(line for _, line in more)], separator, width):
             yield number, fields, more[-1][1].endswith(("\n", "\r"))
         else:
             pushed.extendleft(reversed(more))
             yield number, _quoted(text, separator, lenient=True), ended
+
+
+def _are_rows(lines: list[str], separator: str, width: int) -> bool:
+    """Whether the lines of a quoted field are rows by themselves, the first and the last one too. Texts that have the
+    separator in each line fail there: what begins or ends them has those of its row as well."""
+    if (width - 1) * len(lines) < EVIDENCE:
+        return False
+    rows = [len(_quoted(line, separator, lenient=True)) == width for line in lines]
+    return rows[0] and rows[-1] and sum(rows) >= ROWS * len(rows)
 
 
 def _plain(text: str, separator: str) -> list[str]:
@@ -184,18 +207,17 @@ def _closing(text: str, start: int, end: int, separator: str) -> tuple[str, int]
         position = quote + 1
 
 
-def _choose(sample: list[str], told: str | None) -> tuple[str, bool]:
+def _choose(sample: list[str], told: str | None, begun: bool) -> tuple[str, bool]:
     """(separator, whether quotes mean something): the ones with which most rows have as many fields as the first.
 
-    told: the separator that the file's name promises; it wins where others do no better.
+    told: the separator that the file's name promises; it wins where others do no better. begun: as in `records`.
     """
     best, best_score = ("", True), (0.5, False, 0, False)
     others = [told] if told and told not in SEPARATORS else []
     for separator in (*SEPARATORS, *others):
         enclosing = separator != "\t" or _quotes_enclose(sample, separator)
         for quotes in (True, False):
-            widths = [len(fields) for _, fields, _ in records(iter(enumerate(sample, 1)), separator, quotes)]
-            widths = widths[:-1] if len(sample) >= SAMPLE else widths  # the last may be cut by the end of the sample
+            widths = [len(fields) for _, fields, _ in records(iter(enumerate(sample, 1)), separator, quotes, begun)]
             if widths and widths[0] > 1:
                 share = sum(width == widths[0] for width in widths) / len(widths)
                 score = (share, separator == told, widths[0], quotes == enclosing)

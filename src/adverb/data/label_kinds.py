@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 MOST_CLASSES_OF_FLOATS = 10  # different numbers with fractions: more are a quantity
 MOST_CLASSES_OF_INTS = 50  # the same for whole numbers, unless they count up from 0 or 1
 SEPARATORS = (";", "|")
+WHOLE = re.compile(r"-?[0-9]+\.0+")
+FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
 
 @dataclass
@@ -20,12 +23,17 @@ class Guess:
 
 
 def plain(value: Any) -> str:
-    """A label as a name: without white space around it, 1.0 as 1, True as true."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).strip()
+    """A label as a name, the same one from a table of strings and from typed values: without white space around it,
+    1.0 as 1, True as true."""
+    text = str(value).strip()
+    if WHOLE.fullmatch(text):
+        return text.partition(".")[0]
+    return text.lower() if text.lower() in ("true", "false") else text
+
+
+def as_flag(value: Any) -> bool | None:
+    """What 0, 1.0, "True" and the like say; None where a value is no flag."""
+    return FLAGS.get(str(value).strip().lower())
 
 
 def split_label(value: Any, separator: str | None) -> list[str]:

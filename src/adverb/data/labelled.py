@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from adverb.data.columns import Columns, as_text, choose_columns, peek
-from adverb.data.label_kinds import guess_kind, plain, split_label
+from adverb.data.label_kinds import as_flag, guess_kind, plain, split_label
 from adverb.data.parts import Part, held_out_rows
 from adverb.data.records import Records, Report, Where, find_column, name_of
 from adverb.errors import UserError
@@ -69,10 +69,10 @@ def load_labelled(
 ) -> Labelled:
     """One file or split.
 
-    text, pair, label: columns by name, or by number from 0; several 0/1 columns as label="a,b,c".
-    kind: where it shall not be guessed. label_names: of the training set; a label not among them is an error.
-    limit: rows to draw at random (the same ones each time). more: a file with the same columns, whose rows come after
-    the others; `lines` are those of either file. Raises UserError.
+    text, pair, label: columns by name, or by number from 0; several columns of flags (0/1, False/True) as
+    label="a,b,c". kind: where it shall not be guessed. label_names: of the training set; a label not among them is an
+    error. limit: rows to draw at random (the same ones each time). more: a file with the same columns, whose rows come
+    after the others; `lines` are those of either file. Raises UserError.
     """
     records = Records(where, form="delimited")
     report = records.report
@@ -91,7 +91,7 @@ def load_labelled(
                 all_rows += added
     if not texts:
         report.refuse_empty("rows")
-    kind, parts, names = _as_labels(values, columns, kind, label_names, records)
+    kind, parts, names = _as_labels(values, columns, kind, label_names, records, lines)
     targets = _targets(kind, parts, names, lines, report)
     report.rows = len(texts)
     found = Labelled(report.name, texts, pairs, kind, names, targets, np.array(lines, np.int64), report=report)
@@ -200,14 +200,14 @@ def _is_missing(value: Any) -> bool:
     return isinstance(value, str) and value.strip().lower() in MISSING
 
 
-def _as_labels(values, columns: Columns, kind: str | None, label_names: list[str] | None, records: Records):
+def _as_labels(values, columns: Columns, kind: str | None, label_names: list[str] | None, records: Records, lines):
     """(kind, what each row says: a name, a list of names or a number; the names of the labels)"""
     report = records.report
     if len(columns.labels) > 1:
         if kind not in (None, "multi"):
             raise UserError(f"several label columns are several labels: leave data.kind={kind} out, or name one column")
         names = list(columns.labels)
-        parts = [[name for name, v in zip(names, row, strict=True) if plain(v) in ("1", "true")] for row in values]
+        parts = [_set_flags(names, row, line, report) for row, line in zip(values, lines, strict=True)]
         return "multi", parts, label_names or names
     guess = guess_kind(values)
     if kind is None:
@@ -224,13 +224,21 @@ def _as_labels(values, columns: Columns, kind: str | None, label_names: list[str
     if label_names is not None:
         return kind, parts, label_names
     declared = records.label_names.get(columns.labels[0])
-    names = [n for n in declared or () if n in used]
+    names = [n for n in map(plain, declared or ()) if n in used]
     names += _ordered(used - set(names))  # where none are declared, all of them; else those of data.more
     folded = Counter(name.lower() for name in names)
     for twice in [name for name, count in folded.items() if count > 1]:
         alike = ", ".join(f"'{name}'" for name in names if name.lower() == twice)
         report.warnings.append(f"labels that differ in upper and lower case only: {alike}")
     return kind, parts, names
+
+
+def _set_flags(names: list[str], row: list[Any], line: int, report: Report) -> list[str]:
+    """The columns whose flag is set in a row; an empty cell beside others is none."""
+    for name, value in zip(names, row, strict=True):
+        if not _is_missing(value) and as_flag(value) is None:
+            raise UserError(f"{report.name}:{line}: {value!r} in column '{name}' is neither 0 nor 1: correct it")
+    return [plain(name) for name, value in zip(names, row, strict=True) if as_flag(value)]
 
 
 def _ordered(names: set[str]) -> list[str]:
@@ -241,7 +249,7 @@ def _ordered(names: set[str]) -> list[str]:
 
 
 def _targets(kind: str, parts, names: list[str], lines: list[int], report: Report) -> np.ndarray:
-    index = {name: i for i, name in enumerate(names)}
+    index = {plain(name): i for i, name in enumerate(names)}
 
     def find(name: str, line: int) -> int:
         try:

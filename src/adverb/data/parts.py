@@ -88,6 +88,11 @@ def folds_of(strata: np.ndarray, count: int, *texts: list[str], seed: int = 0) -
     return folds
 
 
+def different_rows(n: int, *texts: list[str]) -> np.ndarray:
+    """The first of each of the rows 0 … n - 1 with equal texts, int64, ascending."""
+    return np.array([rows[0] for rows in _alike(n, texts)], np.int64)
+
+
 def _alike(n: int, texts: tuple[list[str], ...]) -> list[list[int]]:
     """The rows 0 … n - 1, those with equal texts together."""
     keys = [key_of(*row) for row in zip(*texts, strict=True)] if texts else range(n)

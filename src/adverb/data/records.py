@@ -187,7 +187,7 @@ def find_column(asked: str | int, columns: Sequence[str], where: str, key: str) 
     asked = str(asked)
     if asked in columns:
         return asked
-    if asked.isdigit() and int(asked) < len(columns):
+    if asked.isdecimal() and int(asked) < len(columns):
         return columns[int(asked)]
     folded = {column.lower(): column for column in columns}
     near = difflib.get_close_matches(asked.lower(), folded, n=1, cutoff=0.6)

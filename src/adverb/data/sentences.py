@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from adverb.data.columns import as_text, guess_texts, peek
-from adverb.data.entries import SPLITS
 from adverb.data.parts import Part, held_out_rows
 from adverb.data.records import FORMS, Records, Report, Where, find_column, suffix_of
+from adverb.data.sentence_ends import sentences
 from adverb.data.sources import existing
 from adverb.data.splits import find_splits, is_data
-from adverb.data.text import VALID, Source, find_text, paragraphs, sentences, text_files
+from adverb.data.text import Source, find_text, paragraphs, text_parts
 from adverb.errors import UserError
 
 if TYPE_CHECKING:
@@ -61,9 +61,11 @@ def load_sentence_splits(spec: SentenceData) -> tuple[Sentences, Sentences, Sent
     is in two of them. Raises UserError."""
     path = None if spec.path is None else existing(spec.path)
     if path is not None and _is_plain(path):
-        parts = {part: _of_source(source) for part, source in _plain_parts(path).items()}
-        parts |= {p: load_sentences(one, spec.text) for p in ("valid", "test") if (one := getattr(spec, p)) is not None}
-        train, valid, test = (parts.get(part) for part in ("train", "valid", "test"))
+        told = {"valid": spec.valid, "test": spec.test}
+        train = _of_source(find_text(path, held=told.values()))
+        found = {part: _of_source(one) for part, one in text_parts(path, held=told.values()).items() if part in told}
+        found |= {part: load_sentences(one, spec.text) for part, one in told.items() if one is not None}
+        valid, test = found.get("valid"), found.get("test")
     else:
         splits = find_splits(spec.path, spec.valid, spec.test)
         train = load_sentences(splits.train, spec.text)
@@ -86,33 +88,9 @@ def _is_plain(path: Path) -> bool:
     return bool(files) and all(FORMS.get(suffix_of(file)) == "text" for file in files)
 
 
-def _plain_parts(path: Path) -> dict[str, Source]:
-    """Plain text for each part, by files and folders whose whole name is that of one (train.txt, valid/): others, such
-    as "test_of_time.txt", are for training."""
-
-    def part_of(entry: Path) -> str | None:
-        return SPLITS.get(entry.name.lower().partition(".")[0])
-
-    if path.is_file():
-        beside = path.parent.iterdir() if part_of(path) == "train" else ()
-        plain = sorted(file for file in beside if file.is_file() and _is_plain(file))
-        parts = {path: "train"} | {file: part for file in plain if (part := part_of(file)) in ("valid", "test")}
-    else:
-        folders = (folder for folder in path.iterdir() if folder.is_dir() and folder.name in VALID)
-        files = sorted([*text_files(path), *(file for folder in folders for file in text_files(folder))])
-        parts = {file: part_of(path / file.relative_to(path).parts[0]) for file in files}
-        if "train" not in parts.values():
-            parts = {file: part or "train" for file, part in parts.items()}
-    found: dict[str, Source] = {}
-    for file, part in parts.items():
-        if part is not None:
-            found.setdefault(part, Source(str(path if part == "train" else file))).files.append(file)
-    return found
-
-
 def _of_source(source: Source) -> Sentences:
     texts = [sentence for paragraph in paragraphs(source) if paragraph for sentence in sentences(paragraph)]
     if not texts:
         raise UserError(f"{source.name} has no text to learn from")
-    report = Report(source.name, len(texts), unit="sentence")
+    report = Report(source.name, len(texts), unit="sentence", notes=source.notes())
     return Sentences(source.name, texts, report=report)

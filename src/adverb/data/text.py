@@ -1,28 +1,31 @@
-"""Text to learn from: where it lies, read as a stream of paragraphs, and cut into sentences by rules.
+"""Text to learn from: where it lies, and read as a stream of paragraphs.
 
-A document ends at an empty line of a text file, at the end of a file, and at every row of JSONL, parquet or a hub's
-data set. Nothing here holds more than one piece of `PIECE` characters.
+A document ends at an empty line of a text file, at the end of a file, and at every row of a table (JSONL, CSV,
+parquet) or a hub's data set. Nothing here holds more than a piece of a very long line.
 """
 
 from __future__ import annotations
 
-import gzip
-import io
-import json
-import os
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from adverb.data.columns import as_text
+from adverb.data.decoding import Lines
+from adverb.data.entries import SPLITS
+from adverb.data.folder import walk
 from adverb.data.hub import is_hub_name
+from adverb.data.records import FORMS, Records, suffix_of
 from adverb.errors import UserError
 
 PLAIN = (".txt", ".text", ".md")
 SUFFIXES = (*PLAIN, ".jsonl", ".ndjson", ".parquet", *(f"{s}.gz" for s in (*PLAIN, ".jsonl")))
-PIECE = 1 << 20  # characters of a line read at a time: a file may be one line
-TRAIN, VALID = ("train", "training"), ("valid", "validation", "dev", "test")
+LONGEST_WORD = 1000  # characters: scripts without spaces may be cut anywhere
+TABLES = tuple(f"{s}{gz}" for s, form in FORMS.items() if form == "delimited" for gz in ("", ".gz"))
+SHARD = re.compile(r"-\d+(-of-\d+)?$")  # of a part in several files
 MODEL_FILES = frozenset(("recipe.yaml", "config.json", "tokenizer.json"))  # a folder with one is no corpus
 # What tokenizers drop inside words and Python takes for spaces; here they are spaces, whoever looks.
 CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -32,7 +35,8 @@ CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 class Source:
     """Text in files, or the name of a data set on a hub.
 
-    column: of JSONL and tables. limit: documents to read at most. The counts are filled while `paragraphs` reads.
+    column: of JSONL and tables. limit: documents to read at most. left_out: sentences about files that are not read.
+    counts, odd (what is to be said of files -> their names): filled while `paragraphs` reads.
     """
 
     name: str
@@ -40,70 +44,130 @@ class Source:
     column: str = "text"
     limit: int | None = None
     split: str = "train"  # of a hub's data set
+    left_out: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
+    odd: dict[str, list[str]] = field(default_factory=dict)
+
+    def notes(self) -> list[str]:
+        """What the reader should know about the files."""
+        return self.left_out + [f"{_names(files)}: {said}" for said, files in self.odd.items()]
 
     def stamp(self) -> list[Any]:
         """What changes when the text does: names, sizes and times of the files."""
-        files = [(str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in self.files]
+        files = []
+        for file in self.files:
+            try:
+                stat = file.stat()
+            except OSError as error:
+                raise UserError(f"can't read {file}: {error.strerror}: mend it, or move it away") from None
+            files.append((str(file.resolve()), stat.st_size, stat.st_mtime_ns))
         return [files or self.name, self.column, self.limit, self.split]
 
 
-def find_text(path: str | Path, column: str = "text", limit: int | None = None) -> Source:
-    """The text at `path`: a file, a folder (its train/ where it has one), or a hub name.
+def find_text(path: str | Path, column: str = "text", limit: int | None = None, held: Iterable[Any] = ()) -> Source:
+    """The text at `path` to learn from: a file, a folder, or a hub name; see `text_parts`.
 
     Raises UserError where there is nothing to read.
     """
+    parts = text_parts(path, column, limit, held)
+    if "train" not in parts:
+        what = ", ".join(file.name for part in parts.values() for file in part.files[:3])
+        why = f"only text to measure on ({what})" if what else f"no text: looked for {', '.join(SUFFIXES)}"
+        raise UserError(f"{path} holds {why}")
+    return parts["train"]
+
+
+def find_valid(path: str | Path, column: str = "text", told: str | Path | None = None) -> Source | None:
+    """The held-out text: what is told, else what is called valid, or else test, at `path`; None where there is none."""
+    if told is not None:
+        return find_text(told, column)
+    parts = text_parts(path, column)
+    return parts.get("valid") or parts.get("test")
+
+
+def text_parts(
+    path: str | Path, column: str = "text", limit: int | None = None, held: Iterable[Any] = ()
+) -> dict[str, Source]:
+    """The text at `path` by part: train, valid, test. Files and folders whose whole name is that of a part belong to
+    it (train.txt, valid/, test-00000-of-00001.parquet), also those beside a file that is called train. Others, such as
+    "test_of_time.txt", are to be trained on where nothing is called train.
+
+    limit: documents of train. held: paths that data.valid and data.test name, which are in no part, or None.
+    Raises UserError where nothing is at `path`, or nothing but what is held.
+    """
     where = Path(path).expanduser()
     if not where.exists():
-        if is_hub_name(str(path)) and where.suffix not in SUFFIXES:
-            return Source(str(path), column=column, limit=limit)
+        if is_hub_name(str(path)) and where.suffix.lower() not in SUFFIXES:
+            return {"train": Source(str(path), column=column, limit=limit)}
         raise UserError(
             f"no text at {path}: expected a file, a folder of {', '.join(SUFFIXES[:6])} files, or a hub name"
         )
+    left_out: list[str] = []
     if where.is_file():
-        if not where.name.endswith(SUFFIXES):
-            raise UserError(f"{where}: '{where.suffix}' files are not read, but these: {', '.join(SUFFIXES)}")
-        return Source(str(path), [where], column, limit)
-    folder = next((where / name for name in TRAIN if (where / name).is_dir()), where)
-    files = text_files(folder)
-    if not files:
-        raise UserError(f"{folder} holds no text: looked for {', '.join(SUFFIXES)}")
-    return Source(str(path), files, column, limit)
+        if not where.name.lower().endswith((*SUFFIXES, *TABLES)):
+            raise UserError(f"{where}: '{where.suffix}' files are not read, but these: {', '.join(SUFFIXES + TABLES)}")
+        alike = sorted(where.parent.iterdir()) if _part_of(where.name) == "train" else ()
+        part_of = {f: p for f in alike if f.suffix == where.suffix and (p := _part_of(f.name)) in ("valid", "test")}
+        part_of[where] = "train"
+    else:
+        files, unread = text_files(where)
+        if not files:
+            files, unread = text_files(where, TABLES)
+        part_of = {file: _part_of(file.relative_to(where).parts[0]) for file in files}
+        if "train" not in part_of.values():
+            part_of = {file: part or "train" for file, part in part_of.items()}
+        if unread:
+            left_out.append(f"not read: {', '.join(f'{n:,} {suffix}' for suffix, n in unread.most_common(6))}")
+        if beside := [file.name for file, part in part_of.items() if part is None]:
+            left_out.append(f"{_names(beside)} not used, as others here are called train")
+    apart = {Path(one).expanduser().resolve() for one in held if one is not None}
+    parts: dict[str, Source] = {}
+    for file, part in part_of.items():
+        real = file.resolve()
+        if part is not None and apart.isdisjoint((real, *real.parents)):
+            source = Source(str(path if part == "train" else file), [], column, limit if part == "train" else None)
+            parts.setdefault(part, source).files.append(file)
+    if "train" in parts:
+        parts["train"].left_out = left_out
+    elif "train" in part_of.values():
+        raise UserError(f"data.valid or data.test is all of the text at {path}: measure on text not trained on")
+    return parts
 
 
-def find_valid(path: str | Path, column: str = "text") -> Source | None:
-    """The held-out text beside what `find_text` finds: valid/ in the folder; None where there is none."""
-    where = Path(path).expanduser()
-    for name in VALID if where.is_dir() else ():
-        if (where / name).is_dir() and (files := text_files(where / name)):
-            return Source(str(where / name), files, column)
-    return None
+def _part_of(name: str) -> str | None:
+    word = SHARD.sub("", name.lower().partition(".")[0])
+    return SPLITS.get(word)
 
 
-def text_files(folder: Path) -> list[Path]:
-    """Every text file below, sorted. Left out: what is hidden, held-out text beside train/, runs and models."""
-    found = []
-    for parent, folders, names in os.walk(folder):
-        top = Path(parent) == folder
-        if not top and not MODEL_FILES.isdisjoint(names):
-            folders.clear()
+def text_files(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> tuple[list[Path], Counter[str]]:
+    """Every text file below, sorted, links followed; and how many others there are, by suffix. Left out: what is
+    hidden, runs and models."""
+    files = [path for path, _ in walk(folder) if not path.name.startswith(("README", "LICENSE"))]
+    models = {path.parent for path in files if path.name in MODEL_FILES} - {folder}
+    found, others = [], Counter()
+    for path in files:
+        if not models.isdisjoint(path.parents):
             continue
-        folders[:] = [name for name in folders if not name.startswith(".") and not (top and name in VALID)]
-        found += [
-            Path(parent, name)
-            for name in names
-            if name.endswith(SUFFIXES) and not name.startswith((".", "README", "LICENSE"))
-        ]
-    return sorted(found)
+        if path.name.lower().endswith(suffixes):
+            found.append(path)
+        else:
+            others[path.suffix.lower() or path.name] += 1
+    return sorted(found), others
+
+
+def _names(names: list[str]) -> str:
+    listed = ", ".join(names[:3])
+    return f"{len(names):,} files ({listed}, …)" if len(names) > 3 else listed
 
 
 def paragraphs(source: Source) -> Iterator[str | None]:
     """Every paragraph (a line, or a part of a very long one), and None where a document ends.
 
     Undecodable bytes become U+FFFD and are counted in source.counts["undecodable"]. Raises UserError for a file
-    that is not text, a row that is not JSON, and a column that is not there.
+    that can't be read or is not text, a row that is not JSON, and a column that is not there.
     """
     source.counts = {"documents": 0, "undecodable": 0, "characters": 0}
+    source.odd = {}
     open_document = False
     for line in _lines(source):
         line = CONTROLS.sub(" ", line).strip() if line is not None else None
@@ -126,70 +190,76 @@ def _lines(source: Source) -> Iterator[str | None]:
         for row in _hub_rows(source):
             yield from _of_row(row)
     for path in source.files:
-        name = path.name.removesuffix(".gz")
-        if name.endswith(".parquet"):
+        form = FORMS[suffix_of(path)]
+        if form == "parquet":
             for row in _parquet_rows(path, source.column):
                 yield from _of_row(row)
-        elif name.endswith((".jsonl", ".ndjson")):
-            for row in _json_rows(path, source.column):
+        elif form != "text":
+            for row in _table_rows(path, source):
                 yield from _of_row(row)
         else:
-            with _open(path) as file:
-                while line := file.readline(PIECE):
-                    while len(line) == PIECE and not line[-1].isspace():  # don't cut a word in two
-                        more = file.readline(64)
-                        line += more
-                        if not more or any(c.isspace() for c in more):
-                            break
-                    yield line
+            lines = Lines(path, in_pieces=True)
+            yield from _between_words(lines)
+            _at_the_end(path, source, lines.encoding, lines.cut_off)
         yield None
 
 
-def _of_row(text: Any) -> Iterator[str | None]:
-    for line in str(text or "").splitlines():
-        if line.strip():
+def _between_words(lines: Lines) -> Iterator[str]:
+    """Lines; very long ones in pieces, which don't cut a word in two."""
+    piece = ""
+    for _, line in lines:
+        if piece:
+            head, _, tail = piece.rpartition(" ")
+            head, tail = (head, tail) if len(tail) < LONGEST_WORD else (piece, "")
+            yield head
+            line = tail + line
+        piece = "" if line.endswith(("\n", "\r")) else line
+        if not piece:
             yield line
+    yield piece
+
+
+def _at_the_end(path: Path, source: Source, encoding: str, cut_off: bool) -> None:
+    if encoding != "UTF-8":
+        source.odd.setdefault(f"read as {encoding}", []).append(path.name)
+    if cut_off:
+        raise UserError(f"{path} is cut off or damaged: its end can't be unpacked; fetch it again, or move it away")
+
+
+def _of_row(value: Any) -> Iterator[str | None]:
+    for part in value if isinstance(value, list) else [value]:
+        text = part.decode(errors="replace") if isinstance(part, bytes) else as_text(part)
+        yield from (line for line in text.splitlines() if line.strip())
     yield None
 
 
-def _open(path: Path) -> io.TextIOBase:
-    file = gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")
-    start = file.read(4096)
-    if b"\0" in start:
-        file.close()
-        kind = "UTF-16: save it as UTF-8" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "a binary file"
-        raise UserError(f"{path} is not UTF-8 text; it looks like {kind}, or move it away")
-    file.seek(0)
-    return io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace")
+def _table_rows(path: Path, source: Source) -> Iterator[Any]:
+    def refuse(line: int, reason: str) -> None:
+        raise UserError(f"{path}:{line}: {reason}: correct the line, or take it out")
+
+    rows = Records(path, refuse if FORMS[suffix_of(path)] == "jsonl" else None)
+    for line, row in rows:
+        if source.column not in row:
+            raise UserError(f"{path}:{line}: no column '{source.column}' (it has {', '.join(row)}): set data.column")
+        yield row[source.column]
+    if rows.report.skipped:
+        source.odd[f"{len(rows.report.skipped):,} rows left out: {rows.report.reasons()}"] = [path.name]
+    _at_the_end(path, source, rows.report.encoding, bool(rows.report.warnings))
 
 
-def _json_rows(path: Path, column: str) -> Iterator[str]:
-    with _open(path) as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise UserError(f"{path}:{number}: not JSON: {error}") from None
-            if not isinstance(row, dict) or column not in row:
-                has = f"it has {', '.join(row)}" if isinstance(row, dict) else "it is not an object"
-                raise UserError(f"{path}:{number}: no column '{column}' ({has}): set data.column")
-            yield row[column]
-
-
-def _parquet_rows(path: Path, column: str) -> Iterator[str]:
+def _parquet_rows(path: Path, column: str) -> Iterator[Any]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    try:
-        table = pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} is not a parquet file: {str(error).splitlines()[0]}") from None
+    from adverb.data.tables import open_parquet
+
+    table = open_parquet(path)
     if column not in table.schema_arrow.names:
         raise UserError(f"{path}: no column '{column}' (it has {', '.join(table.schema_arrow.names)}): set data.column")
-    for batch in table.iter_batches(1000, columns=[column]):
-        yield from batch.column(0).to_pylist()
+    try:
+        for batch in table.iter_batches(1000, columns=[column]):
+            yield from batch.column(0).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path} is damaged: {str(error).splitlines()[0]}: fetch it again, or move it away") from None
 
 
 def _hub_rows(source: Source) -> Iterator[str]:
@@ -210,52 +280,3 @@ def _hub_rows(source: Source) -> Iterator[str]:
         raise UserError(
             f"'{source.name}' is not a path here, and as a hub's data set can't be read: {reason}"
         ) from None
-
-
-# -- sentences
-
-# Words before a full stop that do not end a sentence, in lower case; single letters (initials) never do.
-ABBREVIATIONS = frozenset(
-    "mr mrs ms messrs mme mlle dr prof rev hon st gen col capt lieut lt sgt maj cmdr adm gov sen rep pres supt "
-    "jr sr esq vs viz cf etc e.g i.e approx dept est fig figs no nos vol vols ch chap pp p art sec ed eds "
-    "jan feb mar apr jun jul aug sept sep oct nov dec mt ft inc ltd co corp bros a.m p.m".split()
-)
-MAY_END = frozenset("etc a.m p.m jr sr esq inc ltd co corp bros".split())  # these may end one too: look ahead
-_BORDER = re.compile(r"""([.!?…]+)(["”’'»)\]]*)\s+(?=["“‘'«(\[]*(\w))|[。！？]["”’」』)]*\s*""")
-_LAST_WORD = re.compile(r"[\w.]+$")
-STARTERS = re.compile(r"[\"“‘'«(\[]*(The|A|An|In|On|At|He|She|It|They|We|I|You|But|And|This|That|There|If|When|As)\b")
-
-
-def sentences(paragraph: str) -> list[str]:
-    """A paragraph cut into sentences; joined by spaces they are the paragraph again, white space aside.
-
-    A sentence ends at . ! ? … (and closing quotes) before white space, unless what follows starts in lower case,
-    or the full stop belongs to an abbreviation or an initial. "etc.", "Co." and the like end one only before a
-    word that often starts one. Chinese and Japanese full stops end one anywhere.
-    """
-    found, start = [], 0
-    for border in _BORDER.finditer(paragraph):
-        following = border[3]
-        if following is not None:
-            if following.islower():
-                continue
-            if border[1] == "." and not border[2] and _abbreviates(paragraph, start, border, following):
-                continue
-        if piece := paragraph[start : border.end()].strip():
-            found.append(piece)
-        start = border.end()
-    if rest := paragraph[start:].strip():
-        found.append(rest)
-    return found
-
-
-def _abbreviates(text: str, start: int, border: re.Match, following: str) -> bool:
-    word = _LAST_WORD.search(text, max(start, border.start() - 20), border.start())
-    if word is None:
-        return False
-    last = word[0].lower()
-    if last in ABBREVIATIONS and last not in MAY_END:
-        return last != "no" or following.isdigit()  # "No. 5", but "I said no."
-    if last in MAY_END or re.fullmatch(r"\w(\.\w)+", last):  # etc., U.S.
-        return STARTERS.match(text, border.end()) is None
-    return len(last) == 1 and last.isalpha() and last != "i"  # J. R. R. Tolkien, but "So am I."

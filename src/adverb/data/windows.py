@@ -123,6 +123,11 @@ class QuestionRow:
         return 0, 0
 
 
+def question_room(max_length: int, max_question: int) -> int:
+    """Tokens of a question, without special ones, that rows of `max_length` tokens have: at most half of them."""
+    return min(max_question, max_length // 2)
+
+
 def question_rows(
     tokenizer: Tokenizer,
     questions: Sequence[str],
@@ -133,10 +138,10 @@ def question_rows(
 ) -> list[QuestionRow]:
     """Rows of up to `max_length` tokens for each question and its passage, as many as the passage needs.
 
-    Questions are cut to `max_question` tokens, or to half of `max_length` if that is less; passages never are.
+    Questions are cut to `question_room`; passages never are.
     """
     rows = []
-    limit = min(max_question, max_length // 2)
+    limit = question_room(max_length, max_question)
     encodings = tokenizer.encode_batch(questions, special_tokens=False)
     for number, (encoding, passage) in enumerate(zip(encodings, passages, strict=True)):
         head = [tokenizer.cls_id, *encoding.ids[:limit], tokenizer.sep_id]

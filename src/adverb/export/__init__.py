@@ -21,6 +21,7 @@ from adverb.progress import short
 from adverb.run import Run
 
 KINDS = ("hf", "onnx", "onnx-int8")
+Data = tuple[str | None, str | None, str | None]  # a file, and its columns of texts and second texts
 HEADLINES = ("accuracy", "micro_f1", "f1", "spearman", "mrr", "masked_accuracy")  # the metric shown, the first there is
 
 
@@ -35,15 +36,27 @@ class Told:
         self.rows.append((name, before, after))
 
 
-def export(model: str, to: str, out: Path, *, data: str | None = None, console: Console) -> Path:
+def export(
+    model: str,
+    to: str,
+    out: Path,
+    *,
+    data: str | None = None,
+    text: str | None = None,
+    pair: str | None = None,
+    console: Console,
+) -> Path:
     """Write `model` to the new folder `out`, and print how far it is from what it was made of.
 
-    to: one of KINDS. data: a file of texts such as the model reads, to compare by; a run knows its own.
+    to: one of KINDS. data: a file of texts such as the model reads, to compare by, in its columns `text` and `pair`; a
+    run knows its own.
     Everything is written beside `out` and moved there when it has been compared. Raises UserError for another kind,
     for an `out` that exists, and where the export is past a bound of `adverb.export.compare`: then nothing is left.
     """
     if to not in KINDS:
         raise UserError(f"--to {to}: expected {', '.join(KINDS)}")
+    if data is None and (text or pair):
+        raise UserError("--text and --pair are columns of the file that --data names: name it too")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} exists: name another --out")
     if (model_folder(model) / GRAPH).is_file():
@@ -53,7 +66,7 @@ def export(model: str, to: str, out: Path, *, data: str | None = None, console: 
     scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
         folder = scratch / "export"
-        told = _write(found, model, to, folder, data, console)
+        told = _write(found, model, to, folder, (data, text, pair), console)
         for file in (path for path in folder.rglob("*") if path.is_file()):
             with open(file, "rb+") as written:
                 os.fsync(written.fileno())
@@ -74,7 +87,7 @@ def export(model: str, to: str, out: Path, *, data: str | None = None, console: 
     return out
 
 
-def _write(found: Reader | Generator, model: str, to: str, folder: Path, data: str | None, console: Console) -> Told:
+def _write(found: Reader | Generator, model: str, to: str, folder: Path, data: Data, console: Console) -> Told:
     if to == "hf":
         from adverb.export import hf
 
@@ -82,6 +95,9 @@ def _write(found: Reader | Generator, model: str, to: str, folder: Path, data: s
         told = Told(note="every weight is the same, bit by bit")
         if isinstance(found, Reader) and getattr(found.model.config, "architecture", "") != "bert":
             told.note += "; transformers has no such architecture: adverb opens it"
+        temperature = found.facts.get("temperature", 1.0) if isinstance(found, Reader) else 1.0
+        if temperature != 1:
+            told.note += f"; for the same probabilities elsewhere, divide the logits by {temperature:.4g}"
         _sizes(told, model, folder)
         return told
     if isinstance(found, Generator):
@@ -103,7 +119,7 @@ def _generator(found: Generator, model: str, to: str, folder: Path) -> Told:
     return told
 
 
-def _reader(found: Reader, model: str, to: str, folder: Path, data: str | None, console: Console) -> Told:
+def _reader(found: Reader, model: str, to: str, folder: Path, data: Data, console: Console) -> Told:
     from adverb.export import onnx
     from adverb.export.compare import BOUNDS, milliseconds
     from adverb.export.samples import feeds_of, sample_of
@@ -112,7 +128,7 @@ def _reader(found: Reader, model: str, to: str, folder: Path, data: str | None, 
     run = Run(model)
     recipe = run.recipe() if run.exists() else None
     source = onnx.network_of(found)
-    sample = sample_of(found, recipe, data)
+    sample = sample_of(found, recipe, *data)
     distance = onnx.write(found, folder, precision, feeds_of(found, sample, source.token_budget), sample.real)
     written = Reader.load(folder)
     told = Told(note=f"{len(sample.texts)} texts of {sample.name}")

@@ -12,8 +12,9 @@ import numpy as np
 from adverb.data.text import find_text, paragraphs
 from adverb.errors import UserError
 from adverb.pipelines.batching import batches, pad
+from adverb.pipelines.predict import columns_of
 from adverb.pipelines.reader import Reader
-from adverb.pipelines.stream import Columns, read_rows
+from adverb.pipelines.stream import read_rows
 from adverb.pipelines.truth import TASKS
 
 COUNT = 256  # texts
@@ -32,9 +33,12 @@ class Sample:
     real: bool = True
 
 
-def sample_of(reader: Reader, recipe: dict[str, Any] | None, data: str | None) -> Sample:
-    """COUNT texts at random: of `data`, else of what the run was trained on where that is still there, else made of
-    the vocabulary. Raises UserError where the file can't be read."""
+def sample_of(
+    reader: Reader, recipe: dict[str, Any] | None, data: str | None, text: str | None = None, pair: str | None = None
+) -> Sample:
+    """COUNT texts at random: of `data`, read as `adverb predict --file` does, else of what the run was trained on where
+    that is still there, else made of the vocabulary. text, pair: columns of `data`. Raises UserError where the file
+    can't be read."""
     random = np.random.default_rng(0)
 
     def drawn(texts: list[str], pairs: list[str] | None, name: str) -> Sample:
@@ -42,9 +46,8 @@ def sample_of(reader: Reader, recipe: dict[str, Any] | None, data: str | None) -
         return Sample([texts[i] for i in chosen], None if pairs is None else [pairs[i] for i in chosen], name)
 
     if data is not None:
-        answer = reader.verb == "answer"
-        columns = Columns("question", "context") if answer else Columns(pairs=None)
-        rows = [row for row in islice(read_rows(data, columns), POOL) if row.error is None]
+        found = read_rows(data, columns_of(reader, text, pair))
+        rows = [row for row in islice(found, POOL) if row.error is None]
         if not rows:
             raise UserError(f"{data} has no texts")
         paired = all(row.pair is not None for row in rows)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 
 from adverb.data.labelled import load_labelled_parts
 from adverb.data.parts import folds_of
@@ -76,15 +77,17 @@ def label_next(
         folds = [folds_of(targets, FOLDS, labelled.texts, seed=seed) for seed in range(ROUNDS)]
         said = np.mean([out_of_fold(vectors, targets, fold, classes) for fold in folds], axis=0)
         doubts = find_doubts(said, targets)
-        curve = learning_curve(vectors, targets, classes)
+        told = [labelled.texts] if labelled.pairs is None else [labelled.texts, labelled.pairs]
+        curve = learning_curve(vectors, targets, classes, *told)
     texts = next_texts(vectors, targets, others, classes, n) if others is not None else []
     advice = Advice(texts, doubts, curve)
     show(advice, labelled, unlabelled, console)
     if out is not None:
         write_next(out, texts, labelled, unlabelled)
-        console.print(f"[cyan]{out}[/] {len(texts)} texts to label; then: adverb train classify … data.more={out}",
+        path = escape(str(out))
+        console.print(f"[cyan]{path}[/] {len(texts)} texts to label; then: adverb train classify … data.more={path}",
                       highlight=False)  # fmt: skip
     if wrong is not None:
         write_wrong(wrong, doubts, labelled)
-        console.print(f"[cyan]{wrong}[/] {len(doubts)} labels to look at", highlight=False)
+        console.print(f"[cyan]{escape(str(wrong))}[/] {len(doubts)} labels to look at", highlight=False)
     return advice

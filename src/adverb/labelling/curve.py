@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adverb.data.order import epoch_order
+from adverb.data.parts import different_rows
 from adverb.metrics.linear import fitted
 
 ROUNDS = 12  # random splits, each with a curve of its own
@@ -26,14 +27,17 @@ class Curve:
     expected: list[tuple[int, float, float, float]]
 
 
-def learning_curve(vectors: np.ndarray, targets: np.ndarray, classes: int) -> Curve | None:
+def learning_curve(vectors: np.ndarray, targets: np.ndarray, classes: int, *texts: list[str]) -> Curve | None:
     """vectors [N, H], targets int64 [N]. None where N is too small for a curve.
+
+    texts: lists of N strings; of rows with equal ones the first counts, so that none is judged that was learnt from.
 
     Each split holds a quarter back and learns from more and more of the others. error(n) = c + a n^-b with a, b, c ≥ 0
     is fitted to all (Hestness et al. 2017; Figueroa et al. 2012), and for the interval to splits drawn with
     replacement. What it can't know is a kind of text that nobody has labelled yet.
     """
-    rows = len(targets)
+    first = different_rows(len(targets), *texts)
+    vectors, targets, rows = vectors[first], targets[first], len(first)
     largest = rows - round(HELD * rows)
     if largest < 2 * SMALLEST:
         return None

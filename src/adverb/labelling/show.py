@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -28,7 +29,7 @@ FAR = 0.5  # cosine below which a text is like none that has a label
 
 def show(advice: Advice, labelled: Labelled, unlabelled: Unlabelled | None, console: Console) -> None:
     for line in labelled.report.lines() + (unlabelled.report.lines() if unlabelled else []):
-        console.print(f"[dim]{line}[/]", highlight=False, soft_wrap=True)
+        console.print(f"[dim]{escape(line)}[/]", highlight=False, soft_wrap=True)
     if advice.curve is not None:
         _curve(advice, console)
     _doubts(advice.doubts, labelled, console)

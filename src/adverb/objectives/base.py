@@ -18,6 +18,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from adverb.errors import UserError
 from adverb.schema.base import Recipe
 
 
@@ -108,7 +109,28 @@ class Objective:
     units_per_step: int = 0
     trainings: int = 1  # about as long as this one that a run makes, those that it measures and chooses by included
     flops_per_step: float | None = None  # for utilisation, where it is known
+    compiles: bool = False  # whether it gives a network to `Context.compile`
     sound: bool = False  # whether the checkpoint being written is one to go back to (see `Look`)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether there is a `best`, or will be in the course of the training."""
+        return self.best is not None
+
+    def check(self, workers: int) -> None:
+        """Raises UserError where `train` asks for what this objective can't do, rather than ignore it."""
+        train = self.recipe.train
+        if train.batch_size % (workers * train.accumulate):
+            raise UserError(
+                f"train.batch_size={train.batch_size} can't be shared evenly: "
+                f"{workers} workers × train.accumulate={train.accumulate}"
+            )
+        if train.compile is True and not self.compiles:
+            raise UserError("train.compile=true: nothing is compiled in this training. Leave it out, or at auto")
+        if train.patience and not self.chooses:
+            raise UserError(
+                f"train.patience={train.patience}: no metric says which model of this training is best. Leave it out"
+            )
 
     def batch(self, index: int, start: int, stop: int) -> Any:
         """Rows [start, stop) of the index-th whole batch: a pure function, on the CPU (the engine moves it)."""

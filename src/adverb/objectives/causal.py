@@ -21,10 +21,7 @@ from adverb.objectives.pretrain import SHOWN, Pretrain, hits, summary, token_los
 class Causal(Pretrain):
     headline = ("token_loss",)
     best = ("token_loss", "min")
-
-    @property
-    def encoder(self) -> nn.Module:
-        return self.networks["model"]
+    compiles = False
 
     def make_network(self, loaded) -> nn.Module:
         recipe, model = self.recipe, self.recipe.model

@@ -44,7 +44,8 @@ class Embed(FineTune):
     def encode(self, data: TextPairs) -> list[Row]:
         """input_ids and types of the first text, second_ids and second_types; a number for each different text."""
         sides = [self.tokenizer.encode_batch(texts, None, self.max_length) for texts in (data.first, data.second)]
-        numbers = np.unique([*data.first, *data.second], return_inverse=True)[1].reshape(2, -1)
+        texts = np.array([*data.first, *data.second], dtype=object)  # else all are padded
+        numbers = np.unique(texts, return_inverse=True)[1].reshape(2, -1)
         scores = np.zeros(len(data), np.float32) if data.scores is None else data.scores
         return [
             {

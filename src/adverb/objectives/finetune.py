@@ -61,7 +61,8 @@ class FineTune(Objective):
             steps = math.ceil(recipe.train.epochs * len(self.rows) / recipe.train.batch_size)
             recipe.train.steps = min(steps, recipe.train.steps or steps)
         self.networks = {"model": model.to(context.device)}
-        if self.adversarial == "none":  # what is compiled would not notice a perturbation
+        self.compiles = self.adversarial == "none"  # what is compiled would not notice a perturbation
+        if self.compiles:
             context.compile(model.bert, lambda line: console.print(f"  [dim]{line}[/]"))
         alone = context.device.type == "cpu" and context.world == 1 and not recipe.train.clip
         words = model.bert.embeddings.word if alone else None  # where no one else asks for their gradient

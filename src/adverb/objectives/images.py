@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rich.markup import escape
 from torch import Tensor, nn
 
 from adverb.data.grid import save_grid
@@ -115,7 +116,7 @@ class ImageObjective(Objective):
     def prepare(self) -> None:
         spec = self.recipe.evaluate
         self._judge = Judge(self.images, spec.features, spec.samples, self.recipe.seed)
-        self.console.print(f"  [dim]judge[/] {self._judge.name}", highlight=False)
+        self.console.print(f"  [dim]judge[/] {escape(self._judge.name)}", highlight=False)
 
     @property
     def judged_by(self) -> str | None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from rich.markup import escape
 from torch import Tensor, nn
 
 from adverb.bert.checkpoint import load_pretrained, locate, save_pretrained
@@ -41,6 +42,7 @@ class Pretrain(Objective):
     headline = ("masked_loss", "pair_loss")
     best = ("masked_loss", "min")
     unit = "tok"
+    compiles = True
     recipe: PretrainRecipe
 
     def __init__(self, recipe: PretrainRecipe, context, console):
@@ -54,7 +56,8 @@ class Pretrain(Objective):
         self.masking.to(context.device)
         torch.manual_seed(recipe.seed)
         self.networks = {"model": self.make_network(loaded).to(context.device)}
-        context.compile(self.encoder, lambda line: console.print(f"  [dim]{line}[/]"))
+        if self.compiles:
+            context.compile(self.encoder, lambda line: console.print(f"  [dim]{line}[/]"))
         self.optimizers = {"model": adamw(self.networks["model"], recipe.optim)}
         self.phases = [Phase("model", self.loss)]
         self.units_per_step = recipe.train.batch_size * recipe.data.sequence_length
@@ -90,11 +93,12 @@ class Pretrain(Objective):
             return loaded.tokenizer, loaded
         if spec.tokenizer is not None:
             return Tokenizer.from_pretrained(locate(spec.tokenizer)), None
-        source = find_text(spec.path, spec.column, spec.limit)
+        source = find_text(spec.path, spec.column, spec.limit, [spec.valid])
         key = fingerprint(source, "tokenizer", spec.vocab_size, spec.lowercase)
         folder = cache_folder() / "tokenizers" / key
         if not (folder / "tokenizer.json").is_file():
-            self.console.print(f"  [dim]counting words of {source.name} for a vocabulary, once[/]", highlight=False)
+            line = escape(f"counting words of {source.name} for a vocabulary, once")
+            self.console.print(f"  [dim]{line}[/]", highlight=False)
             made = Tokenizer.train((p for p in paragraphs(source) if p), spec.vocab_size, spec.lowercase)
             write_atomically(folder / "tokenizer.json", lambda beside: made.backend.save(str(beside)))
         return Tokenizer.from_pretrained(folder), None
@@ -104,10 +108,13 @@ class Pretrain(Objective):
         spec = self.recipe.data
 
         def load(source) -> Corpus:
-            return load_corpus(source, self.tokenizer, lambda line: self.console.print(f"  [dim]{line}[/]"))
+            return load_corpus(source, self.tokenizer, lambda line: self.console.print(f"  [dim]{escape(line)}[/]"))
 
-        train = load(find_text(spec.path, spec.column, spec.limit))
-        valid = find_text(spec.valid, spec.column) if spec.valid else find_valid(spec.path, spec.column)
+        source = find_text(spec.path, spec.column, spec.limit, [spec.valid])
+        train = load(source)
+        for note in source.notes():
+            self.console.print(f"  [dim]{escape(note)}[/]", highlight=False)
+        valid = find_valid(spec.path, spec.column, spec.valid)
         return train.hold_out() if valid is None else (train, load(valid))
 
     def make_rows(self) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.markup import escape
 from torch import Tensor, nn
 
 from adverb.bert.baselines import BaselineConfig, LeftToRight, save_baseline
@@ -235,6 +236,8 @@ class TextGan(Objective):
 
     # -- judging and keeping
 
+    chooses = True
+
     @property
     def best(self) -> tuple[str, str] | None:
         """A model is chosen among those of the game: the twin's chance was before."""
@@ -243,7 +246,7 @@ class TextGan(Objective):
     def prepare(self) -> None:
         self._reader = Reader.load(self.recipe.evaluate.reader).to(self.context.device)
         self._judge = self.judge(self.networks, self.valid)
-        self.console.print(f"  [dim]judge[/] {self.judged_by}", highlight=False)
+        self.console.print(f"  [dim]judge[/] {escape(self.judged_by)}", highlight=False)
 
     def judge(self, networks: dict[str, nn.Module], held_out: Sentences) -> WritingJudge:
         respell = self._writer(networks["generator"]).respell

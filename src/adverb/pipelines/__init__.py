@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from adverb.errors import UserError
 
@@ -21,11 +22,8 @@ def load(model: str | Path):
     `.embed`; one from left to right: `.generate` of texts. Raises UserError where nothing can be opened.
     """
     folder = model_folder(model)
-    try:
-        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        kind = values.get("model_type")
-    except (OSError, ValueError):
-        raise UserError(f"{model} is not a model: no readable config.json in it") from None
+    values = config_of(folder)
+    kind = values.get("model_type")
     if kind in GENERATORS and EXPORT in values:
         from adverb.pipelines.onnx_generator import OnnxGenerator, OnnxTextGenerator
 
@@ -47,6 +45,17 @@ def load(model: str | Path):
 
         return Reader.load(folder)
     raise UserError(f"{folder} holds a model of type {kind!r}, which adverb does not know")
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    """What a model's config.json says. Raises UserError where there is none."""
+    try:
+        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        values = None
+    if not isinstance(values, dict):
+        raise UserError(f"{folder} is not a model: no readable config.json in it")
+    return values
 
 
 def model_folder(model: str | Path) -> Path:

@@ -9,8 +9,11 @@ import numpy as np
 
 from adverb.bert.tokenizer import Tokenizer
 from adverb.errors import UserError
+from adverb.pipelines.batching import batches
 from adverb.pipelines.model import Model
 from adverb.pipelines.scores import log_softmax
+
+BEAM = 32  # beginnings that are gone on with
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ def fill_mask(
     text: str,
     top_k: int = 5,
     candidates: Sequence[str] | None = None,
-    beam: int = 32,
+    beam: int = BEAM,
 ) -> list[Fill]:
     """The `top_k` most probable fillings of the masks of `text`, best first.
 
@@ -50,8 +53,7 @@ def fill_mask(
     scores = np.zeros(1, np.float32)  # log probabilities, [N]
     masks = np.flatnonzero(rows[0] == tokenizer.mask_id).tolist()
     for number, position in enumerate(masks):
-        logits = model(rows, take=np.full((len(rows), 1), position))
-        logits = (logits[0] if isinstance(logits, tuple) else logits)[:, 0]  # [N, V]
+        logits = _logits(model, rows, position)  # [N, V]
         joint = (scores[:, None] + log_softmax(logits)[:, allowed]).ravel()  # [N · A]
         width = min(top_k if number == len(masks) - 1 else max(beam, top_k), len(joint))
         best = np.argpartition(-joint, width - 1)[:width]
@@ -62,6 +64,20 @@ def fill_mask(
     vocabulary = tokenizer.tokens()
     found = [tuple(vocabulary[i] for i in row) for row in rows[:, masks].tolist()]
     return [Fill(_join(pieces, tokens), tokens, p) for tokens, p in zip(found, np.exp(scores).tolist(), strict=True)]
+
+
+def times_read(masks: int, top_k: int) -> int:
+    """How often `fill_mask` has the model read a text of so many masks, at most."""
+    return 1 + max(0, masks - 1) * max(BEAM, top_k)
+
+
+def _logits(model: Model, rows: np.ndarray, position: int) -> np.ndarray:
+    """Of one place in all rows, int64 [N, L]: float32 [N, V]. No row is padded, so that batches keep their order."""
+    found = []
+    for batch in batches([rows.shape[1]] * len(rows), model.token_budget):
+        logits = model(rows[batch], take=np.full((len(batch), 1), position))
+        found.append((logits[0] if isinstance(logits, tuple) else logits)[:, 0])
+    return np.concatenate(found)
 
 
 def _allowed(tokenizer: Tokenizer, candidates: Sequence[str] | None) -> np.ndarray:

@@ -49,7 +49,7 @@ def _index(names: Sequence[str], label: str | int) -> int:
         return int(label)
     if str(label) in names:
         return names.index(str(label))
-    if str(label).isdigit() and int(label) < len(names):
+    if str(label).isdecimal() and int(label) < len(names):
         return int(label)
     import difflib
 

@@ -35,7 +35,7 @@ class Session:
             raise UserError(f"{path.parent} is an ONNX export: it needs pip install 'adverb[onnx]'") from None
         options = {"PERFORMANCE_HINT": "LATENCY"} | OPTIONS[precision]
         threads = os.environ.get("OMP_NUM_THREADS", "")
-        if threads.isdigit():
+        if threads.isdecimal():
             options["INFERENCE_NUM_THREADS"] = int(threads)
         try:
             self._compiled = openvino.Core().compile_model(path, "CPU", options)

@@ -57,7 +57,7 @@ def predict(
     if texts and file is not None:
         raise UserError("give texts, or a --file with texts, not both")
     reader = open_reader(model)
-    rows = _typed(reader, texts, pair) if file is None else read_rows(file, _columns(reader, text, pair))
+    rows = _typed(reader, texts, pair) if file is None else read_rows(file, columns_of(reader, text, pair))
     answer = partial(answers, reader, top_k=top_k, candidates=candidates)
     if out is not None:
         _refuse_same(out, file, "--file")
@@ -138,7 +138,7 @@ def answers(
     if reader.verb == "entities":
         return [{"entities": [_span(e) for e in found]} for found in reader.entities(texts)]
     if reader.verb == "answer":
-        return [{"answers": [_span(a) for a in found]} for found in reader.answer(texts, pairs, top_k)]
+        return _answered(reader, rows, top_k)
     return [{"embedding": [round(x, 6) for x in vector]} for vector in reader.embed(texts).tolist()]
 
 
@@ -159,6 +159,19 @@ def _span(found: Any) -> dict[str, Any]:
     return kind | {
         "start": found.start, "end": found.end, "text": found.text, "probability": round(found.probability, 6)
     }  # fmt: skip
+
+
+def _answered(reader: Reader, rows: Sequence[Row], top_k: int) -> list[dict[str, Any]]:
+    long = reader.long_questions([row.text for row in rows])
+    for place, why in long.items():
+        if rows[place].line is None:
+            raise UserError(why)
+    read = [row for place, row in enumerate(rows) if place not in long]
+    found = iter(reader.answer([row.text for row in read], [row.pair for row in read], top_k))
+    return [
+        {"error": long[place]} if place in long else {"answers": [_span(a) for a in next(found)]}
+        for place in range(len(rows))
+    ]
 
 
 def _filled(reader: Reader, row: Row, top_k: int, candidates: Sequence[str] | None) -> dict[str, Any]:
@@ -185,12 +198,14 @@ def _typed(reader: Reader, texts: Sequence[str], pair: str | None) -> list[Row]:
         raise UserError('nothing to read: give a text, such as "The sky is [MASK].", or --file')
     if reader.verb == "answer" and pair is None:
         raise UserError('where shall the answer be found? Give the text by --pair "…", or a --file with both')
+    if reader.verb == "classify" and reader.facts.get("pairs") and pair is None:
+        raise UserError('this model reads pairs of texts: give the second one by --pair "…", or a --file with both')
     if not all(text.strip() for text in texts):
         raise UserError("one of the texts is empty")
     return [Row(text, pair) for text in texts]
 
 
-def _columns(reader: Reader, text: str | None, pair: str | None) -> Columns:
+def columns_of(reader: Reader, text: str | None, pair: str | None) -> Columns:
     """Which columns to read: those told, those of the training, those whose names or contents say so."""
     if reader.verb == "answer":
         return Columns(text or "question", pair or "context")
@@ -222,6 +237,9 @@ def _write(out: Path, key: str, rows: Iterable[Row], answer, total: int | None, 
                 part.write([_described(row) | said for row, said in chunk])
     except KeyboardInterrupt:
         say(console, f"stopped: {part.rows:,} rows are kept in {part.path}, the same command goes on from there")
+        raise
+    except Exception:
+        part.leave()
         raise
     part.finish()
     found = errors(out)

@@ -87,6 +87,14 @@ class Reader:
         trained = self.model.embedding().max_length if self.verb == "embed" else self.facts.get("max_length")
         return min(trained or positions, positions)
 
+    @property
+    def max_question(self) -> int:
+        """Tokens of a question, without special ones, that `answer` takes."""
+        from adverb.data.windows import question_room
+        from adverb.pipelines.answerer import MAX_QUESTION
+
+        return question_room(self.max_length, self.facts.get("max_question", MAX_QUESTION))
+
     def to(self, device: str | torch.device) -> Reader:
         """device: as torch names it, or "auto", the accelerator where there is one."""
         self.model.to(device)
@@ -94,6 +102,7 @@ class Reader:
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the folder that `load`, and transformers, open."""
+        self.tokenizer.max_length = self.max_length  # where others cut
         self.model.save(self.tokenizer, folder)
 
     # -- the verbs
@@ -124,13 +133,16 @@ class Reader:
         """The `n_best` answers to each question in its context: `answerer.Answer` with text, start, end, probability.
 
         context[start:end] is the answer; an empty one says that there is none. contexts: one of each question, or
-        one str for all. Contexts of any length are read.
+        one str for all. Contexts of any length are read. Raises UserError for a question of more than
+        `max_question` tokens.
         """
         self._must_be("answer", "answers")
         if isinstance(questions, str):
             return self.answer([questions], contexts, n_best)[0]
         from adverb.pipelines.answerer import find_answers
 
+        for why in self.long_questions(questions).values():
+            raise UserError(why)
         contexts = [contexts] * len(questions) if isinstance(contexts, str) else list(contexts)
         return find_answers(self.model.deciding(), self.tokenizer, list(questions), contexts, n_best)
 
@@ -217,6 +229,13 @@ class Reader:
                 yield made
 
         return ahead(tokenised()) if len(texts) > CHUNK else tokenised()
+
+    def long_questions(self, questions: Sequence[str]) -> dict[int, str]:
+        """The places of those that `answer` does not take, and why."""
+        counts = [len(encoding) for encoding in self.tokenizer.encode_batch(questions, special_tokens=False)]
+        told = "The question '{}…' has {} tokens, of which the model reads {}: shorten it."
+        most = self.max_question
+        return {i: told.format(questions[i][:40], count, most) for i, count in enumerate(counts) if count > most}
 
     def _must_be(self, verb: str, wanted: str) -> None:
         if self.verb != verb:

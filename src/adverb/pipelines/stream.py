@@ -91,19 +91,10 @@ def _choose(columns: Columns, sample: list[dict[str, Any]], names: list[str], wh
 
 
 def _row(row: dict[str, Any], line: int, text: str, pair: str | None, name: Any) -> Row:
-    found = [_sound(as_text(row.get(column))) for column in (text, pair) if column is not None]
+    found = [as_text(row.get(column)) for column in (text, pair) if column is not None]
     empty = next((c for c, value in zip((text, pair), found, strict=False) if not value.strip()), None)
     error = None if empty is None else f"no text in column '{empty}'"
     return Row(found[0], found[1] if pair is not None else None, line, name, error)
-
-
-def _sound(text: str) -> str:
-    """Halves of characters, which JSON can hold and no encoding can, become U+FFFD."""
-    try:
-        text.encode()
-        return text
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
@@ -222,6 +213,13 @@ class Part:
         for other in self.others:
             other.unlink(missing_ok=True)
 
+    def leave(self) -> None:
+        """End before all is done: rows are kept for the next time, a file without any is not."""
+        with contextlib.suppress(OSError):  # of a full disk, which was told
+            self.file.close()
+        if not self.rows:
+            self.path.unlink(missing_ok=True)
+
     @contextlib.contextmanager
     def _telling(self):
         try:
@@ -249,7 +247,7 @@ def lock(file: IO, wait: bool = True) -> None:
 
 
 def as_line(answer: dict[str, Any]) -> str:
-    return json.dumps(answer, ensure_ascii=False, default=str)
+    return as_text(json.dumps(answer, ensure_ascii=False, default=str))  # an id may hold what no encoding can
 
 
 def errors(out: Path) -> Iterator[tuple[int, str]]:

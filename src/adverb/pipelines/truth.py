@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from adverb.data.label_kinds import plain
 from adverb.data.labelled import load_labelled, load_labelled_splits
 from adverb.data.records import Where
 from adverb.data.splits import find_splits
@@ -94,7 +95,7 @@ def _last(splits) -> Where:
 def _of_model(reader: Reader, rows):
     """Raises UserError where the recipe's data has other labels than the model, which was trained before."""
     labels = reader.model.config.labels
-    if rows.kind != "regression" and rows.label_names != labels:
+    if rows.kind != "regression" and [*map(plain, rows.label_names)] != [*map(plain, labels)]:
         now, then = (", ".join(names[:6]) + " …" * (len(names) > 6) for names in (rows.label_names, labels))
         raise UserError(f"{rows.name} has other labels now ({now}) than the model learnt ({then})")
     return rows
@@ -111,11 +112,9 @@ def _masks(reader: Reader, told: dict[str, Any], data: str | None, console: Cons
     def corpus(source):
         return load_corpus(source, reader.tokenizer, lambda line: console.print(f"[dim]{line}[/]", highlight=False))
 
-    if data is not None:
-        held_out = corpus(find_valid(data, column) or find_text(data, column))
-    elif told.get("valid"):
-        held_out = corpus(find_text(told["valid"], column))
-    elif valid := find_valid(told["path"], column):
+    if data is not None:  # a file is what it is, whatever lies beside
+        held_out = corpus((find_valid(data, column) if Path(data).is_dir() else None) or find_text(data, column))
+    elif valid := find_valid(told["path"], column, told.get("valid")):
         held_out = corpus(valid)
     else:
         held_out = corpus(find_text(told["path"], column, told.get("limit"))).hold_out()[1]

@@ -13,8 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
-Ramp = float | tuple[float, float]
+Ramp = NonNegative | tuple[NonNegative, NonNegative]
+DecayRamp = Decay | tuple[Decay, Decay]
 BETA1 = "decay of Adam's average of gradients"
 BETA2 = "decay of Adam's average of squared gradients"
 EPS = "what Adam adds to the root of that average"
@@ -22,7 +24,7 @@ MaskRate = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
 
 class Train(Section):
@@ -52,8 +54,8 @@ class Train(Section):
 
 class AdamWSpec(Section):
     lr: Positive = Field(1e-3, description="the highest learning rate")
-    beta1: Share = Field(0.9, description=BETA1)
-    beta2: Share = Field(0.98, description=BETA2)
+    beta1: Decay = Field(0.9, description=BETA1)
+    beta2: Decay = Field(0.98, description=BETA2)
     eps: Positive = Field(1e-6, description=EPS)
     weight_decay: NonNegative = Field(0.01, description="of matrices; biases and norms have none")
     warmup: Share = Field(0.06, description="share of the run until the learning rate is reached")
@@ -68,5 +70,5 @@ class Recipe(Section):
 
     name: str = Field(description="names the run folder")
     description: str = Field("", description="what it trains, in a line")
-    seed: int = Field(0, ge=0, description="of weights, order and noise")
+    seed: int = Field(0, ge=0, lt=2**32, description="of weights, order and noise")
     train: Train

@@ -6,7 +6,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from adverb.schema.base import BETA1, BETA2, Count, NonNegative, Positive, Ramp, Recipe, Section, Share
+from adverb.schema.base import (
+    BETA1,
+    BETA2,
+    Count,
+    Decay,
+    DecayRamp,
+    NonNegative,
+    Positive,
+    Ramp,
+    Recipe,
+    Section,
+    Share,
+)
 
 
 class ImageData(Section):
@@ -44,9 +56,9 @@ class GanLossSpec(Section):
 
 
 class AdamSpec(Section):
-    lr: Ramp = Field(2e-4, description="learning rate")
-    beta1: Share = Field(0.0, description=BETA1)
-    beta2: Ramp = Field(0.99, description=BETA2)
+    lr: Positive | tuple[NonNegative, NonNegative] = Field(2e-4, description="learning rate")
+    beta1: Decay = Field(0.0, description=BETA1)
+    beta2: DecayRamp = Field(0.99, description=BETA2)
 
 
 class GanAdam(AdamSpec):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from adverb.schema.base import BETA2, EPS, AdamWSpec, Count, NonNegative, Positive, Recipe, Section, Share, Train
+from adverb.schema.base import BETA2, EPS, AdamWSpec, Count, Decay, NonNegative, Positive, Recipe, Section, Train
 
 Smoothing = Annotated[float, Field(ge=0, lt=1)]
 
@@ -75,7 +75,7 @@ class TaskModel(Section):
 
 class TaskOptim(AdamWSpec):
     lr: Positive = Field(1e-4, description="the highest learning rate")
-    beta2: Share = Field(0.999, description=BETA2)
+    beta2: Decay = Field(0.999, description=BETA2)
     eps: Positive = Field(1e-8, description=EPS)
     head_lr_ratio: Positive = Field(1.0, description="the learning rate of a new head over the encoder's")
     layer_decay: Annotated[float, Field(gt=0, le=1)] = Field(

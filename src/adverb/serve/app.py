@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,13 @@ from adverb.serve.service import Service
 PAGE = Path(__file__).with_name("page")
 ERRORS = {
     401: "no API key, or a wrong one",
+    403: "the request was meant for another server",
     404: "no such model",
     408: "the request took too long to arrive",
     413: "the request, a text, or their number is too large",
     422: "the body is not JSON, or not what the route takes",
     429: "the queue is full: try again after as many seconds as Retry-After says",
-    500: "the model failed",
+    500: "the model or the server failed",
     503: "the server is shutting down",
     504: "no answer in time",
 }
@@ -44,10 +45,11 @@ def create_app(
     models: Models,
     *,
     key: str | None = None,
+    hosts: Collection[str] | None = None,
     limits: Limits = Limits(),
     draining: Callable[[], bool] = lambda: False,
 ) -> FastAPI:
-    """key, draining: see `guard.Guard`."""
+    """key, hosts, draining: see `guard.Guard`."""
     meters = Meters()
 
     @contextlib.asynccontextmanager
@@ -71,7 +73,7 @@ def create_app(
     _routes(app)
     _state(app, models, meters, draining)
     app.mount("/page", StaticFiles(directory=PAGE), name="page")
-    app.add_middleware(Guard, limits=limits, meters=meters, key=key, draining=draining)
+    app.add_middleware(Guard, limits=limits, meters=meters, key=key, hosts=hosts, draining=draining)
     return app
 
 
@@ -164,7 +166,7 @@ def _routes(app: FastAPI) -> None:
 
 def _state(app: FastAPI, models: Models, meters: Meters, draining: Callable[[], bool]) -> None:
     """What is asked of the server itself, and of runs."""
-    plain = _refusals(401, 503, 504)
+    plain, unlocked = _refusals(401, 403, 503, 504), _refusals(403, 503, 504)
 
     @app.get("/", include_in_schema=False)
     async def page():
@@ -191,7 +193,7 @@ def _state(app: FastAPI, models: Models, meters: Meters, draining: Callable[[], 
     async def health():
         return {"status": "ok"}
 
-    @app.get("/readyz", response_model=bodies.State, responses=_refusals(503, 504), summary="Whether to send requests")
+    @app.get("/readyz", response_model=bodies.State, responses=unlocked, summary="Whether to send requests")
     async def ready(request: Request):
         if draining() or not request.app.state.batcher.thread.is_alive():
             raise Refused(503, "the server is shutting down")

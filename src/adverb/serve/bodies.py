@@ -62,6 +62,7 @@ class Embed(Asked):
 class Explain(Asked):
     text: Text
     pair: Text | None = None
+    truncate: Truncate = False
 
 
 class Embeddings(BaseModel):
@@ -129,7 +130,7 @@ class Explained(BaseModel):
     model: str
     label: str
     probability: float = Field(description="of the label; the value of a regression")
-    words: list[Word]
+    words: list[Word] = Field(description="those that the model reads")
 
 
 class Vector(BaseModel):

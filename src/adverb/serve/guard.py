@@ -1,7 +1,7 @@
 """What every request goes through before its route sees it: ASGI middleware.
 
-The key, the size of the body and the time it takes to arrive, the time until the answer, a client that leaves, and
-the headers that keep a browser from doing more with an answer than it should.
+The name it was sent to, the key, the size of the body and the time it takes to arrive, the time until the answer, a
+client that leaves, and the headers that keep a browser from doing more with an answer than it should.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import hashlib
 import hmac
 import json
 import logging
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from adverb.serve.limits import Limits, Refused
 from adverb.serve.meters import Meters
@@ -34,13 +35,21 @@ HEADERS = {
 class Guard:
     """Around an ASGI application.
 
-    key: what a request must bring as `Authorization: Bearer KEY`; None: nothing. draining: whether the server ends,
-    and takes on nothing new.
+    key: what a request must bring as `Authorization: Bearer KEY`; None: nothing. hosts: names by which the server may
+    be asked, None for any. draining: whether the server ends, and takes on nothing new.
     """
 
-    def __init__(self, app, limits: Limits, meters: Meters, key: str | None, draining: Callable[[], bool]):
-        self.app, self.limits, self.meters, self.draining = app, limits, meters, draining
-        self.key = None if key is None else hashlib.sha256(key.encode()).digest()
+    def __init__(
+        self,
+        app,
+        limits: Limits,
+        meters: Meters,
+        key: str | None,
+        hosts: Collection[str] | None,
+        draining: Callable[[], bool],
+    ):
+        self.app, self.limits, self.meters, self.hosts, self.draining = app, limits, meters, hosts, draining
+        self.key = None if key is None else hashlib.sha256(key.strip().encode()).digest()
 
     async def __call__(self, scope, receive, send) -> None:
         if scope["type"] != "http":
@@ -79,6 +88,8 @@ class Guard:
         if path == "/healthz":
             await self.app(scope, receive, send)
             return
+        if self.hosts is not None:
+            self._must_be_meant(scope)
         if self.draining() and path != "/readyz":
             raise Refused(503, "the server is shutting down", Connection="close")
         if self.key is not None and path not in OPEN and not path.startswith("/page/"):
@@ -110,6 +121,12 @@ class Guard:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError, Exception):
                     await task
+
+    def _must_be_meant(self, scope) -> None:
+        """A page elsewhere can have its own name lead here (DNS rebinding); then the browser lets it read answers."""
+        given = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
+        if re.sub(r":\d*$", "", given).lower() not in self.hosts:
+            raise Refused(403, f"this server is not '{given}': ask it as localhost, or start it with an API key")
 
     def _authorise(self, scope) -> None:
         given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adverb.errors import UserError
-from adverb.pipelines import READER
+from adverb.pipelines import EXPORT, GENERATORS, READER, config_of
 from adverb.pipelines.caption_sampler import CaptionSampler
 from adverb.pipelines.reader import Reader
 from adverb.serve.limits import Refused
@@ -180,12 +180,17 @@ def refresh(served: Served) -> bool:
 def _refuse_pickles(folder: Path) -> None:
     if (folder / READER).is_dir():
         _refuse_pickles(folder / READER)
-    safe = any(any(folder.glob(kind)) for kind in ("*.safetensors", "*.onnx", "*.xml"))
-    if not safe and (pickles := sorted(folder.glob("*.bin"))):
-        raise UserError(
-            f"{pickles[0]} is a pickle, which serve does not open: "
-            "write the weights as safetensors, such as by `adverb export --to hf`"
-        )
+    values = config_of(folder)
+    if EXPORT in values or values.get("model_type") in GENERATORS:
+        return  # opened from a graph, or from safetensors alone
+    from adverb.bert.checkpoint import weight_files
+
+    for file in weight_files(folder):
+        if file.suffix != ".safetensors":
+            raise UserError(
+                f"{file} is a pickle, which serve does not open: "
+                "write the weights as safetensors, such as by `adverb export --to hf`"
+            )
 
 
 def _verb(model: Any) -> str:

@@ -12,13 +12,14 @@ from typing import Any
 from adverb.bert.alignment import cut_words
 
 
-def without_each(text: str) -> tuple[list[tuple[int, int]], list[str]]:
-    """The words of a text, [start, end) in characters, and the text without each of them.
+def words_of(text: str) -> list[tuple[int, int]]:
+    """[start, end) of each in characters: words of BERT's tokenizers with a letter or a digit."""
+    return [(start, end) for start, end in cut_words(text) if any(c.isalnum() for c in text[start:end])]
 
-    Words are those of BERT's tokenizers with a letter or a digit; a text of one word is left as "".
-    """
-    words = [(start, end) for start, end in cut_words(text) if any(c.isalnum() for c in text[start:end])]
-    return words, [f"{text[:start]}{text[end:]}".strip() for start, end in words]
+
+def without_each(text: str, words: list[tuple[int, int]]) -> list[str]:
+    """The text without each of its words; one of a single word is left as ""."""
+    return [f"{text[:start]}{text[end:]}".strip() for start, end in words]
 
 
 def changes(answers: list[dict[str, Any]]) -> tuple[str, float, list[float]]:

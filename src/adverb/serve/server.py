@@ -40,7 +40,9 @@ def serve(
     if key is not None and not key.strip():
         raise UserError("the API key is empty: leave it out, or give one")
     opened = open_models(models)
-    app = create_app(opened, key=key, limits=limits, draining=lambda: server.should_exit)
+    at = f"[{host}]" if ":" in host else host
+    ours = {"localhost", "127.0.0.1", "[::1]", at.lower()} if key is None and _is_loopback(host) else None
+    app = create_app(opened, key=key, hosts=ours, limits=limits, draining=lambda: server.should_exit)
     config = uvicorn.Config(
         app,
         host=host,
@@ -53,7 +55,6 @@ def serve(
     )
     server = uvicorn.Server(config)
     listening = _listen(host, port)
-    at = f"[{host}]" if ":" in host else host
     names = escape(", ".join(opened.served))
     console.print(f"[bold]http://{at}:{listening.getsockname()[1]}[/]  {names}", highlight=False, soft_wrap=True)
     if key is None and not _is_loopback(host):

@@ -65,4 +65,6 @@ async function waitForModel(name) {
 }
 
 addEventListener("hashchange", show);
+// By itself the link would put #main where the model's name stands.
+document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
 load();

@@ -61,7 +61,8 @@ function classes(answer) {
     return h("div", {}, Object.entries(values).map(([name, value]) => h("p", {}, h("span", {class: "dim"}, `${name} `), h("b", {}, short(value)))));
   }
   const chosen = answer.labels && new Set(answer.labels);
-  const rows = Object.entries(answer.probabilities).slice(0, 10);
+  // Sorted here: an object has names that are whole numbers first, in ascending order.
+  const rows = Object.entries(answer.probabilities).sort(([, a], [, b]) => b - a).slice(0, 10);
   return bars(rows.map(([name, share]) => ({name: chosen?.has(name) ? `✓ ${name}` : name, share})), "Classes");
 }
 
@@ -70,7 +71,7 @@ async function explain(place, model, text, pair, signal) {
   place.replaceChildren(h("p", {class: "dim small"}, "Leaving out one word at a time…"));
   let said;
   try {
-    said = await ask("/explain", {model: model.name, text, ...(model.pairs && {pair})}, signal);
+    said = await ask("/explain", {model: model.name, text, ...(model.pairs && {pair}), truncate: true}, signal);
   } catch (error) {
     if (error.name !== "AbortError") place.replaceChildren(h("p", {class: "dim small"}, error.message));
     return;
