@@ -9,7 +9,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from adverb import recipe
+from adverb import machine, recipe
 from adverb.bert.checkpoint import save_pretrained
 from adverb.bert.config import BertConfig
 from adverb.bert.heads import MaskedLM
@@ -19,6 +19,8 @@ from adverb.engine import Engine
 from adverb.objectives import build
 from adverb.objectives.base import Objective, Phase
 from adverb.optim import RowwiseAdamW, layerwise_adamw
+from adverb.pipelines import load
+from adverb.run import Run
 from adverb.schema import Recipe, Train
 from adverb.schema.tasks import TaskOptim
 
@@ -167,3 +169,111 @@ def test_no_step_is_longer_than_the_clipped_gradient():
         assert step == pytest.approx(lr * min(norm, clip), rel=1e-3)
     assert lengths[clip][0][1] > clip > lengths[clip][-1][1]  # both cases came up
     assert lengths[None][0][0] == pytest.approx(lr * 3, rel=1e-5)
+
+
+# -- checkpoints by the clock
+
+
+@pytest.mark.parametrize(("minutes", "kept"), [(1e-6, {6, 7}), (60.0, {None})])
+def test_at_most_so_many_minutes_are_lost_to_a_kill(minutes, kept, tmp_path):
+    objective = Valley(None, 0.1)
+    objective.recipe.train = Train(steps=100, batch_size=1, evaluations=1, checkpoint_minutes=minutes)
+    engine = Engine(objective, Run(tmp_path), Context(CPU))
+    one_step = engine.one_step
+
+    def killed(progress: float) -> None:
+        one_step(progress)
+        if engine.step == 7:
+            raise InterruptedError
+
+    engine.one_step = killed
+    with pytest.raises(InterruptedError):
+        engine.train()
+    state = Run(tmp_path).load_checkpoint()
+    assert (state and state["step"]) in kept
+
+
+# -- precision and compilation
+
+
+@pytest.fixture(scope="module")
+def sentences(tmp_path_factory, texts) -> str:
+    path = tmp_path_factory.mktemp("text") / "sentences.txt"
+    path.write_text("\n\n".join(" ".join(t) for t in texts * 4))
+    return str(path)
+
+
+@pytest.fixture
+def made(data, bert, sentences):
+    """(recipe's name, context, overrides) -> a small objective."""
+    small = {
+        "image-gan": {"data.path": "digits", "data.limit": 200, "train.batch_size": 32},
+        "bert-fast": {"data.path": sentences, "data.vocab_size": 120, "data.sequence_length": 32, "model.layers": 2,
+                      "model.hidden": 64, "model.heads": 2},
+        "classify": {"data.path": data["classify"], "model.init": bert, "train.batch_size": 16, "model.dropout": 0.0},
+    }  # fmt: skip
+
+    def make(name: str, context: Context, **more) -> Objective:
+        return build(recipe.load(name, {"train.steps": 10} | small[name] | more), context, Console(quiet=True))
+
+    return make
+
+
+RECIPES = ("image-gan", "bert-fast", "classify")
+
+
+def steps(objective: Objective, context: Context, count: int) -> Engine:
+    engine = Engine(objective, None, context)
+    for step in range(count):
+        engine.one_step(step / 10)
+    return engine
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_bf16_is_for_products_and_not_for_weights(name, made):
+    losses, products = {}, []
+    for bf16 in (False, True):
+        context = Context(CPU, bf16=bf16)
+        objective = made(name, context)
+
+        def note(layer, inputs, out, bf16=bf16) -> None:
+            products.append((bf16, out.dtype))
+
+        for layer in (layer for network in objective.networks.values() for layer in network.modules()):
+            if isinstance(layer, torch.nn.Linear | torch.nn.Conv2d):
+                layer.register_forward_hook(note)
+        engine = steps(objective, context, 2)
+        losses[bf16] = {name: value for name, value in engine.journal.means().items() if name.endswith("loss")}
+        states = [t for o in objective.optimizers.values() for s in o.state.values() for t in s.values()]
+        kept = [*(p for n in objective.networks.values() for p in n.parameters()), *states]
+        assert {tensor.dtype for tensor in kept} == {torch.float32}
+        assert not engine.bad_updates.total()
+    assert (True, torch.bfloat16) in products and (False, torch.bfloat16) not in products
+    for key, loss in losses[False].items():
+        assert losses[True][key] == pytest.approx(loss, rel=0.05) and losses[True][key] != loss
+
+
+@pytest.mark.parametrize("name", ["bert-fast", "classify"])  # GANs differentiate twice, which compiled code can't
+def test_what_is_compiled_learns_the_same_and_is_saved_as_if_it_were_not(name, made, tmp_path, monkeypatch):
+    compiled, compile = [], torch.nn.Module.compile
+
+    def without_compiler(module: torch.nn.Module) -> None:
+        compiled.append(module)
+        compile(module, backend="eager")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", without_compiler)
+    monkeypatch.setattr(machine, "has_compiler", lambda device: True)
+    learnt, before = [], torch._dynamo.utils.counters["frames"]["ok"]
+    for context in (Context(CPU), Context(CPU, compiled=True)):
+        objective = made(name, context)
+        steps(objective, context, 3)
+        learnt.append(weights(objective))
+    assert len(compiled) == 1 and torch._dynamo.utils.counters["frames"]["ok"] > before
+    torch.testing.assert_close(learnt[1], learnt[0], rtol=1e-4, atol=1e-6)
+    networks = {name: network.eval() for name, network in objective.networks.items()}
+    objective.save(networks, tmp_path)
+    said = load(tmp_path)
+    if name == "bert-fast":
+        assert len(said.fill_mask("the old [MASK]", top_k=3)) == 3
+    else:
+        assert {label for label, _ in said.classify("the heron")} == {"a", "b"}
