@@ -14,8 +14,10 @@ from adverb.bert.checkpoint import load_pretrained, save_pretrained
 from adverb.bert.config import BertConfig
 from adverb.bert.heads import MaskedLM, TokenClassifier
 from adverb.bert.tokenizer import Tokenizer
+from adverb.data.tagged import load_tagged
 from adverb.metrics.details import Details
 from adverb.pipelines import load
+from adverb.pipelines.judging.tags import judge_tags
 from adverb.pipelines.tagger import allowed, best_path, best_tags, scheme_of, word_logits
 from adverb.pipelines.torch_model import TorchModel
 
@@ -110,7 +112,23 @@ def test_raw_text_is_tagged_to_the_character(run):
 def test_the_folder_says_how_to_read(run):
     facts = json.loads((run.best / "config.json").read_text())["adverb"]
     assert facts["scheme"] == "spans" and facts["max_length"] == 48 and facts["stride"] == 16
-    assert facts["temperature"] > 0
+    assert facts["temperature"] == Details.read(run.samples).calibration["temperature"]
+
+
+def test_probabilities_are_as_sure_as_the_held_out_tags_allow(run, data, tmp_path):
+    """The model is nearly always right and knows it; in tags of which every third is another, it is too sure."""
+    random, reader, text = np.random.default_rng(0), load(run.path), "late Björn met the baker"
+    wrong = {"B-person": "B-town", "B-town": "B-person"}
+    rows = [
+        [(word, wrong.get(tag, tag) if random.random() < 0.3 else tag) for word, tag in sentence(random, 8)]
+        for _ in range(60)
+    ]
+    write_conll(tmp_path / "noisy.conll", rows)
+    (before,) = reader.entities(text)
+    metrics, _ = judge_tags(reader, load_tagged(str(tmp_path / "noisy.conll")), resamples=0, fit=True)
+    assert reader.facts["temperature"] > 1.2 and metrics["ece"] < metrics["ece_uncalibrated"] / 2
+    (after,) = reader.entities(text)
+    assert after.text == before.text == "Björn" and after.probability < before.probability - 0.05
 
 
 def test_an_answer_does_not_depend_on_its_neighbours(run, data):
