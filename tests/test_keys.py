@@ -189,7 +189,7 @@ GAME = 0.9  # progress at which a text GAN plays
         ("text-gan", "optim.game_lr", 0.5, group("lr", "generator", GAME), OTHER),
         ("text-gan", "loss.pretrain", 0.95, repeats, [1]),
         ("text-gan", "loss.value", 9.0, loss("game_loss", GAME), OTHER),
-        ("text-gan", "loss.likelihood", 0.0, loss("game_loss", GAME), OTHER),
+        ("text-gan", "loss.likelihood", 0.5, loss("game_loss", GAME), OTHER),
     ],
 )
 def test_a_key_decides_what_it_is_about(made, name, key, value, look, expected):
