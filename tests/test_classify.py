@@ -23,6 +23,8 @@ from adverb.bert.config import BertConfig
 from adverb.bert.heads import MODELS, SequenceClassifier, TokenClassifier, cross_entropy
 from adverb.bert.tokenizer import Tokenizer
 from adverb.context import Context
+from adverb.data.labelled import Labelled
+from adverb.data.records import Report
 from adverb.engine import Engine
 from adverb.errors import UserError
 from adverb.metrics.details import Details
@@ -32,7 +34,11 @@ from adverb.objectives.base import Draw
 from adverb.objectives.classify import class_weights
 from adverb.optim import RowwiseAdamW, layerwise_adamw, restore, set_lr
 from adverb.pipelines import load
+from adverb.pipelines.judging.classes import judge_logits
 from adverb.pipelines.predict import predict
+from adverb.pipelines.reader import Reader
+from adverb.pipelines.torch_model import TorchModel
+from adverb.run import Run
 from adverb.schema.tasks import TaskOptim
 
 CPU = Context(torch.device("cpu"))
@@ -163,7 +169,15 @@ def test_pairs_of_texts(bert, tmp_path):
     renamed.write_text("notes\nthe heron\n")
     with pytest.raises(UserError, match="reads pairs of texts"):
         predict(str(run.path), file=renamed, out=tmp_path / "other.jsonl", console=Console(quiet=True))
-    assert " | " in Details.read(run.samples).mistakes[0]["text"] if Details.read(run.samples).mistakes else True
+
+
+def test_a_mistake_is_shown_with_both_of_its_texts(bert):
+    texts, pairs, labels, truth = ["the heron", "an otter"], ["a grey heron", "a lynx"], ["no", "yes"], np.array([1, 0])
+    data = Labelled("rows", texts, pairs, "single", labels, truth, np.arange(2), report=Report("rows"))
+    loaded = load_pretrained(bert, "sequence_classification", data.label_names)
+    reader = Reader(TorchModel(loaded.model), loaded.tokenizer)
+    _, details = judge_logits(reader, np.array([[3.0, 0.0], [1.0, 0.0]]), data, resamples=5, fit=False)
+    assert [(one["text"], one["said"]) for one in details.mistakes] == [("the heron | a grey heron", "no")]
 
 
 def test_a_number_is_learnt_in_its_own_unit_and_gone_on_from(bert, tmp_path):
@@ -511,8 +525,11 @@ def test_a_killed_run_resumes_to_the_last_bit(animals, bert, tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (torn / "report.html").exists()  # it was not done
-    subprocess.run([sys.executable, "-m", "adverb", "train", str(torn), "--resume"], check=True, timeout=100,
-                   stdout=subprocess.DEVNULL)  # fmt: skip
+    step = Run(torn).load_checkpoint()["step"]
+    assert 0 < step < 160
+    resumed = subprocess.run([sys.executable, "-m", "adverb", "train", str(torn), "--resume"], check=True, timeout=100,
+                             capture_output=True, text=True)  # fmt: skip
+    assert f"resumed at step {step}\n" in resumed.stdout
     assert other.wait(timeout=100) == 0
     for name in ("model", "best"):
         a, b = (load_pretrained(run / name) for run in (whole, torn))

@@ -260,22 +260,28 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(adverb, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def newest_step(run) -> int:
+    """Of its checkpoints; 0 where it has none."""
+    return max((int(path.stem.removeprefix("step-")) for path in run.glob("checkpoints/step-*.pt")), default=0)
+
+
 def test_a_run_killed_at_any_moment_and_resumed_equals_the_whole_one(adverb, tmp_path):
     words = ("train", "image-gan", "train.steps=60", "train.batch_size=16", "train.precision=fp32",
              "evaluate.features=random", "evaluate.samples=100", "train.evaluations=3",
              "train.checkpoint_minutes=0.002")  # fmt: skip
     assert adverb(*words, "--out", "whole").returncode == 0
-    kills = 0
-    for pause in (4.0, 5.0, 6.0, 7.0):
+    step, deadline = 0, time.monotonic() + 100
+    for _ in range(2):
         process = start(tmp_path, *words, "--out", "parts", "--resume")
-        try:
-            process.wait(timeout=pause)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            kills += 1
-    assert kills > 0
-    assert adverb(*words, "--out", "parts", "--resume").returncode == 0
+        while newest_step(tmp_path / "parts") < step + 15 and time.monotonic() < deadline:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        shown, _ = process.communicate()
+        assert step < newest_step(tmp_path / "parts") < 60, shown
+        assert (f"resumed at step {step}\n" in shown) == (step > 0), shown
+        step = newest_step(tmp_path / "parts")
+    last = adverb(*words, "--out", "parts", "--resume")
+    assert last.returncode == 0 and f"resumed at step {step}\n" in last.stdout, last.stdout + last.stderr
 
     states = [sorted((tmp_path / run / "checkpoints").glob("*.pt"))[-1] for run in ("whole", "parts")]
     import torch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 
@@ -12,7 +13,7 @@ import torch
 from rich.console import Console
 
 import adverb
-from adverb import recipe
+from adverb import recipe, training
 from adverb.bert.checkpoint import load_pretrained, save_pretrained
 from adverb.bert.config import BertConfig
 from adverb.bert.heads import MODELS
@@ -328,7 +329,10 @@ def test_a_run_that_was_stopped_goes_on_as_it_would_have(data, bert, tmp_path):
     part = adverb.train("classify", data / "few.csv", out=tmp_path / "part", **told, **{"train.steps": 12})
     kept = sorted((part.path / "checkpoints").iterdir())
     kept[-1].unlink()  # as if it had been killed after the evaluation in the middle
-    adverb.train(str(part.path), resume=True)
+    assert [path.stem for path in kept] == ["step-000000006", "step-000000012"]
+    console = Console(file=io.StringIO(), width=200)
+    training.start(str(part.path), {}, resume=True, console=console)
+    assert "resumed at step 6\n" in console.file.getvalue()
     one, other = (load_pretrained(run.model).model.state_dict() for run in (whole, part))
     assert all(torch.equal(one[name], other[name]) for name in one)
 

@@ -116,7 +116,7 @@ def test_raw_text_is_tagged_to_the_character(run):
 def test_the_folder_says_how_to_read(run):
     facts = json.loads((run.best / "config.json").read_text())["adverb"]
     assert facts["scheme"] == "spans" and facts["max_length"] == 48 and facts["stride"] == 16
-    assert facts["temperature"] > 0
+    assert facts["temperature"] == Details.read(run.samples).calibration["temperature"]
 
 
 def test_an_answer_does_not_depend_on_its_neighbours(run, data):

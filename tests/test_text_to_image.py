@@ -182,12 +182,45 @@ def test_a_stronger_caption_is_farther_from_what_all_captions_have_in_common(min
             model.with_strength(strength)
 
 
-def test_evaluation_measures_known_and_unseen_wordings(minilm, tmp_path):
-    one = objective(**{"evaluate.features": "auto", "evaluate.samples": 100})
+class Copyist:
+    """Draws scans of what a caption says: a known share of them, and of the other images the digit after."""
+
+    label_names = ()
+
+    def __init__(self, one: TextToImage, share: float):
+        captions, images = one.captions, one.images
+        known = zip([*captions.texts, *captions.unseen], [*captions.groups, *captions.unseen_groups], strict=True)
+        self.digits, self.share, self.random = dict(known), share, np.random.default_rng(0)
+        self.scans = [images.batch(np.flatnonzero(images.labels == digit)) for digit in range(10)]
+
+    def latents(self, n, seed):
+        return None
+
+    def read(self, texts):
+        return np.array([self.digits[text] for text in texts])
+
+    def draw(self, latents, digits):
+        drawn = np.where(self.random.random(len(digits)) < self.share, digits, (digits + 1) % 10)
+        return np.stack([self.random.choice(self.scans[digit]) for digit in drawn])
+
+    def generate(self, n, seed=0, text=None, with_labels=False):
+        digits = np.arange(n) % 10 if text is None else np.repeat(self.read(text), n)
+        images = self.draw(None, digits)
+        return (images, digits) if with_labels else images
+
+
+def test_evaluation_measures_known_and_unseen_wordings(minilm, tmp_path, monkeypatch):
+    monkeypatch.setattr("adverb.metrics.matching.IMAGES", 400)
+    one = objective(**{"evaluate.features": "auto", "evaluate.samples": 400})
     one.prepare()
-    metrics = one.evaluate(one.networks, tmp_path, 0, final=False)
-    assert 0 <= metrics["label_agreement"] <= 1 and 0 <= metrics["unseen_agreement"] <= 1
+    untrained = one.evaluate(one.networks, tmp_path, 0, final=False)
     assert (tmp_path / "step-0000000.png").is_file()
+    for share in (1.0, 0.4):
+        monkeypatch.setattr(one, "_pipeline", lambda networks, share=share: Copyist(one, share))
+        metrics = one.evaluate(one.networks, tmp_path, 1, final=False)
+        assert metrics.keys() == untrained.keys()
+        for name in ("label_agreement", "unseen_agreement"):
+            assert metrics[name] == pytest.approx(share, abs=0.08) and untrained[name] < 0.35
 
 
 def test_a_run_on_captions_of_the_data_is_measured_alike_while_it_trains_and_afterwards(minilm, tmp_path):

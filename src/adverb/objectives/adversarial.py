@@ -77,13 +77,17 @@ def smart(
     """(L(x) + weight D, D alone): D is the divergence between f(x) and f(x + r), where r makes it large.
 
     labels: of a token classifier, int64 [B, T]; where they are -100, nothing is compared. attention_mask: int64 [B, L],
-    which positions a question answerer can choose; None: all.
+    0 at padding, which is not perturbed and which a question answerer can't choose; None: there is none.
     """
     problem = model.config.problem_type
     with Perturbed(model) as perturbed:
         clean = row_loss()
         said = perturbed.outputs
-        noise = draw.randn(*perturbed.delta.shape[1:])
+        _, length, size = perturbed.delta.shape
+        # position by position: what a text gets must not depend on how long the others of its micro-batch are
+        noise = torch.stack([draw.randn(size) for _ in range(length)], dim=1)
+        if attention_mask is not None:
+            noise = noise * attention_mask[..., None]
         perturbed.delta = perturbed.along(noise, PROBE).requires_grad_()
         row_loss()
         away = divergence(_detached(said), perturbed.outputs, problem, labels, attention_mask)

@@ -91,6 +91,10 @@ class FineTune(Objective):
         """The loss to train on, a scalar, the mean over the rows."""
         raise NotImplementedError
 
+    def share(self, batch: dict[str, Tensor]) -> Tensor | float:
+        """What a mean over all that is decided in a batch counts, so that each of it counts the same in any batch."""
+        return 1.0
+
     def facts(self) -> dict[str, Any]:
         """What prediction has to know, for the key "adverb" of the saved config."""
         return {"max_length": self.max_length}
@@ -150,12 +154,14 @@ class FineTune(Objective):
         if self.adversarial == "none":
             loss = row_loss()
             return loss, {"loss": loss.detach()}
+        weight = spec.adversarial_weight
         if self.adversarial == "fgm":
-            loss, rough = fgm(model, row_loss, spec.epsilon, spec.adversarial_weight)
+            loss, rough = fgm(model, row_loss, spec.epsilon, weight)
         else:
-            told = (spec.epsilon, spec.adversarial_weight, draw, batch.get("attention_mask"))
+            weight = weight * self.share(batch)
+            told = (spec.epsilon, weight, draw, batch.get("attention_mask"))
             loss, rough = smart(model, row_loss, batch.get("labels"), *told)
-        return loss, {"loss": (loss - spec.adversarial_weight * rough).detach(), "adversarial_loss": rough.detach()}
+        return loss, {"loss": (loss - weight * rough).detach(), "adversarial_loss": rough.detach()}
 
     def schedule(self, progress: float, step: int) -> None:
         set_lr(self.optimizers["model"], self.recipe.optim.lr * lr_factor(self.recipe.optim, progress))

@@ -59,10 +59,12 @@ class Tag(FineTune):
     def words_a_row(self) -> float:
         return sum(len(row["labels"]) for row in self.rows) / len(self.rows)
 
-    def row_loss(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    def share(self, batch: dict[str, Tensor]) -> Tensor:
         """A word counts the same in every batch: rows come by length, and a mean over the words of each batch would
         make those of short texts count several times."""
-        batch = dict(batch)
-        labels = batch.pop("labels")
-        words = (labels != IGNORED).sum() / len(labels)  # a row
-        return model.loss(model(**batch), labels) * (words / self.words_a_row)
+        labels = batch["labels"]
+        return (labels != IGNORED).sum() / len(labels) / self.words_a_row
+
+    def row_loss(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+        return model.loss(model(**inputs), batch["labels"]) * self.share(batch)

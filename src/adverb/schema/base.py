@@ -39,7 +39,9 @@ class Train(Section):
         "auto", description="auto: the accelerator where there is one"
     )
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where measured to be faster")
-    compile: Literal["auto"] | bool = Field("auto", description="torch.compile; auto: where it is known to pay")
+    compile: Literal["auto"] | bool = Field(
+        "auto", description="torch.compile, of pre-training and fine-tuning; auto: where it is known to pay"
+    )
     clip: Positive | None = Field(None, description="largest gradient norm per optimiser step")
     evaluations: Count = Field(8, description="how many times to evaluate, evenly over the run")
     patience: Count | None = Field(None, description="end after so many evaluations that did not improve on the best")
