@@ -110,6 +110,12 @@ def test_the_text_that_data_valid_names_is_not_in_train(tmp_path):
     assert (one.train_text.document_count, one.valid_text.document_count) == (8, 4)
 
 
+def test_a_csv_without_a_header_is_read_by_the_number_of_its_column(tmp_path):
+    (tmp_path / "a.csv").write_text("".join(f'{i},"{verse(i % 10)}"\n' for i in range(100)))
+    one = make("bert-fast", tmp_path / "a.csv", **{"data.column": 1})
+    assert one.train_text.document_count + one.valid_text.document_count == 100
+
+
 @pytest.mark.parametrize("kind", ["gpt", "lstm"])
 def test_the_baselines_learn_too(rhyme, tmp_path, kind):
     objective = make("bert-fast", rhyme, **{"model.architecture": kind, "optim.lr": 1e-2})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import json
@@ -89,9 +90,16 @@ def test_every_form_of_a_text_has_the_same_documents(tmp_path):
     pq.write_table(pa.table({"body": documents}), tmp_path / "c/x.parquet")
     (tmp_path / "d").mkdir()
     (tmp_path / "d/x.txt.gz").write_bytes(gzip.compress("\n\n".join(documents).encode()))
+    rows = [["id", "body"], *enumerate(documents)]
+    for name, separator in (("e/x.csv", ","), ("f/x.tsv", "\t")):
+        file = io.StringIO()
+        csv.writer(file, delimiter=separator).writerows(rows)
+        write(tmp_path / name, file.getvalue() + f"torn{separator}a{separator}row\n")
     expected = ["The cat sat.", "A dog saw it.", None, "On a mat.", None]
-    for name in "abcd":
-        assert list(paragraphs(find_text(tmp_path / name, "body"))) == expected
+    for name in (*"abcdef", "e/x.csv"):
+        source = find_text(tmp_path / name, "body")
+        assert list(paragraphs(source)) == expected
+    assert source.notes() == ["x.csv: 1 rows left out: 3 columns instead of 2 (line 5)"]
     assert list(paragraphs(find_text(tmp_path / "a", limit=1))) == expected[:3]
 
 
@@ -173,7 +181,8 @@ def test_undecodable_bytes_are_replaced_and_counted(tmp_path, tokenizer):
         ("x.txt.gz", gzip.compress(LONG)[:-99], "x.txt.gz is cut off or damaged: .* fetch it again"),
         ("x.txt.gz", gzip.compress(LONG)[:500] + bytes(99), "x.txt.gz is cut off or damaged"),
         ("x.jsonl.gz", gzip.compress(b'{"text": "a"}\n' * 99)[:-4], "x.jsonl.gz is cut off or damaged"),
-        ("x.csv", b"a,b", "holds no text: looked for .txt"),
+        ("x.csv", b"id,review\n1,The cat sat.\n", r"x.csv:2: no column 'text' \(it has id, review\): set data.column"),
+        ("x.pdf", b"a,b", "holds no text: looked for .txt"),
     ],
 )
 def test_bad_text_is_named(tmp_path, tokenizer, own_cache, name, content, message):
@@ -200,7 +209,7 @@ def test_text_in_other_encodings(tmp_path):
     (tmp_path / "z.txt.gz").write_text(text)  # only called so
     source = find_text(tmp_path)
     assert [p for p in paragraphs(source) if p] == [text.strip()] * 4
-    assert source.notes() == ["x.txt read as cp1252", "y.txt read as UTF-16"]
+    assert source.notes() == ["x.txt: read as cp1252", "y.txt: read as UTF-16"]
 
 
 def test_files_of_a_folder_that_are_read_and_those_that_are_not(tmp_path):

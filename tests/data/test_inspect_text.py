@@ -62,6 +62,7 @@ def cells(text: str, start: str) -> list[str]:
         ("a.txt", "\n".join(FILMS), "pretrain"),
         ("a.txt", "".join(f"{'xy'[i % 2]}\t{t}\n" for i, t in enumerate(FILMS)), "classify"),
         ("a.csv", "text,label\n" + "".join(f"{t},{i % 2}\n" for i, t in enumerate(FILMS)), "classify"),
+        ("a.csv", "id,text\n" + "".join(f"{i},{t}\n" for i, t in enumerate(FILMS)), "pretrain"),
         ("a.csv", "question,context,answer\nWho?,Anna came,Anna\n", "answer"),
     ],
 )
@@ -205,6 +206,15 @@ def test_plain_text(tmp_path):
 
 
 # -- the command
+
+
+@pytest.mark.parametrize(("column", "said"), [("text", "pre-training;"), ("review", "by data.column=review")])
+def test_a_table_without_labels(tmp_path, column, said):
+    path = written(tmp_path / "more.csv", f"id,{column}\n" + "".join(f"{i},{t}\n" for i, t in enumerate(FILMS)))
+    text = printed(path)
+    assert "texts without labels" in text and said in text and "data.unlabelled" in text and "documents    200" in text
+    with pytest.raises(UserError, match="no column 'nope'"):
+        printed(path, "data.column=nope")
 
 
 def test_the_command_line(tmp_path, adverb):

@@ -11,9 +11,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+from adverb.data.columns import guess_texts, peek
 from adverb.data.recognise import TASKS, recognise
+from adverb.data.records import FORMS, Records, suffix_of
 from adverb.data.show import facts, heading, print_notes, print_warnings
-from adverb.data.text import PLAIN, find_text, find_valid, paragraphs
+from adverb.data.text import find_text, find_valid, paragraphs
 from adverb.errors import UserError
 
 OBJECTIVES = {"image": "gan"}  # of a recipe, where it is called otherwise than the task
@@ -74,15 +76,21 @@ def inspect_corpus(spec: Any, console: Console) -> None:
     from adverb.data.corpus import HELD_OUT
 
     source = find_text(spec.path, spec.column, spec.limit, [spec.valid])
+    spec.column = source.column = _column(source)
     held = find_valid(spec.path, spec.column, spec.valid)
     count, unit, _ = counter(spec.tokenizer, None, "pretrain")
     with console.status("reading"):
         train, valid = _read(source, count), _read(held, count) if held is not None else None
     if not train["documents"]:
         raise UserError(f"{source.name} holds no text: {len(source.files)} file(s), all empty")
-    heading(console, source.name, "plain text, to pre-train on")
+    heading(console, source.name, "texts without labels" if _is_table(source) else "plain text, to pre-train on")
     console.print()
     table = facts()
+    if _is_table(source):
+        other = f" by data.column={source.column}" if source.column != "text" else ""
+        table.add_row("text", escape(source.column))
+        table.add_row("for", escape(f"pre-training{other}; classify and label-next, beside rows with labels, as "
+                                    f"data.unlabelled={spec.path}"))  # fmt: skip
     size = sum(file.stat().st_size for file in source.files)
     if source.files:
         table.add_row("files", f"{len(source.files):,}, {size / 2**20:,.1f} MiB")
@@ -117,6 +125,18 @@ def inspect_corpus(spec: Any, console: Console) -> None:
     console.print()
 
 
+def _is_table(source: Any) -> bool:
+    return bool(source.files) and FORMS[suffix_of(source.files[0])] != "text"
+
+
+def _column(source: Any) -> str:
+    """The column that is told, or called text, or else looks like one. Raises UserError where none does."""
+    if source.column != "text" or not _is_table(source):
+        return source.column
+    sample, names, _ = peek(Records(source.files[0]))
+    return source.column if source.column in names else guess_texts(sample, names, str(source.files[0]))[0]
+
+
 def _read(source: Any, count: Any) -> dict[str, Any]:
     """Counts of a corpus in one pass; tokens of a paragraph in EVERY, scaled up."""
     lengths, seen, tokens, length, opening = [], 0, 0, 0, ""
@@ -146,7 +166,7 @@ def _read(source: Any, count: Any) -> dict[str, Any]:
 
 
 def _border(files: list[Path]) -> str:
-    plain = any(file.name.removesuffix(".gz").endswith(PLAIN) for file in files)
+    plain = any(FORMS[suffix_of(file)] == "text" for file in files)
     return "an empty line ends one" if plain else "every row is one"
 
 

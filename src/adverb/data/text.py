@@ -1,7 +1,7 @@
 """Text to learn from: where it lies, and read as a stream of paragraphs.
 
-A document ends at an empty line of a text file, at the end of a file, and at every row of JSONL, parquet or a hub's
-data set. Nothing here holds more than a piece of a very long line.
+A document ends at an empty line of a text file, at the end of a file, and at every row of a table (JSONL, CSV,
+parquet) or a hub's data set. Nothing here holds more than a piece of a very long line.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from adverb.data.decoding import Lines
 from adverb.data.entries import SPLITS
 from adverb.data.folder import walk
 from adverb.data.hub import is_hub_name
-from adverb.data.records import Records
+from adverb.data.records import FORMS, Records, suffix_of
 from adverb.errors import UserError
 
 PLAIN = (".txt", ".text", ".md")
 SUFFIXES = (*PLAIN, ".jsonl", ".ndjson", ".parquet", *(f"{s}.gz" for s in (*PLAIN, ".jsonl")))
 LONGEST_WORD = 1000  # characters: scripts without spaces may be cut anywhere
+TABLES = tuple(f"{s}{gz}" for s, form in FORMS.items() if form == "delimited" for gz in ("", ".gz"))
 SHARD = re.compile(r"-\d+(-of-\d+)?$")  # of a part in several files
 MODEL_FILES = frozenset(("recipe.yaml", "config.json", "tokenizer.json"))  # a folder with one is no corpus
 # What tokenizers drop inside words and Python takes for spaces; here they are spaces, whoever looks.
@@ -35,7 +36,7 @@ class Source:
     """Text in files, or the name of a data set on a hub.
 
     column: of JSONL and tables. limit: documents to read at most. left_out: sentences about files that are not read.
-    The counts and encodings (not UTF-8, with the names of files) are filled while `paragraphs` reads.
+    counts, odd (what is to be said of files -> their names): filled while `paragraphs` reads.
     """
 
     name: str
@@ -45,11 +46,11 @@ class Source:
     split: str = "train"  # of a hub's data set
     left_out: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
-    encodings: dict[str, list[str]] = field(default_factory=dict)
+    odd: dict[str, list[str]] = field(default_factory=dict)
 
     def notes(self) -> list[str]:
         """What the reader should know about the files."""
-        return self.left_out + [f"{_names(files)} read as {name}" for name, files in self.encodings.items()]
+        return self.left_out + [f"{_names(files)}: {said}" for said, files in self.odd.items()]
 
     def stamp(self) -> list[Any]:
         """What changes when the text does: names, sizes and times of the files."""
@@ -103,13 +104,15 @@ def text_parts(
         )
     left_out: list[str] = []
     if where.is_file():
-        if not where.name.lower().endswith(SUFFIXES):
-            raise UserError(f"{where}: '{where.suffix}' files are not read, but these: {', '.join(SUFFIXES)}")
+        if not where.name.lower().endswith((*SUFFIXES, *TABLES)):
+            raise UserError(f"{where}: '{where.suffix}' files are not read, but these: {', '.join(SUFFIXES + TABLES)}")
         alike = sorted(where.parent.iterdir()) if _part_of(where.name) == "train" else ()
         part_of = {f: p for f in alike if f.suffix == where.suffix and (p := _part_of(f.name)) in ("valid", "test")}
         part_of[where] = "train"
     else:
         files, unread = text_files(where)
+        if not files:
+            files, unread = text_files(where, TABLES)
         part_of = {file: _part_of(file.relative_to(where).parts[0]) for file in files}
         if "train" not in part_of.values():
             part_of = {file: part or "train" for file, part in part_of.items()}
@@ -136,7 +139,7 @@ def _part_of(name: str) -> str | None:
     return SPLITS.get(word)
 
 
-def text_files(folder: Path) -> tuple[list[Path], Counter[str]]:
+def text_files(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> tuple[list[Path], Counter[str]]:
     """Every text file below, sorted, links followed; and how many others there are, by suffix. Left out: what is
     hidden, runs and models."""
     files = [path for path, _ in walk(folder) if not path.name.startswith(("README", "LICENSE"))]
@@ -145,7 +148,7 @@ def text_files(folder: Path) -> tuple[list[Path], Counter[str]]:
     for path in files:
         if not models.isdisjoint(path.parents):
             continue
-        if path.name.lower().endswith(SUFFIXES):
+        if path.name.lower().endswith(suffixes):
             found.append(path)
         else:
             others[path.suffix.lower() or path.name] += 1
@@ -164,7 +167,7 @@ def paragraphs(source: Source) -> Iterator[str | None]:
     that can't be read or is not text, a row that is not JSON, and a column that is not there.
     """
     source.counts = {"documents": 0, "undecodable": 0, "characters": 0}
-    source.encodings = {}
+    source.odd = {}
     open_document = False
     for line in _lines(source):
         line = CONTROLS.sub(" ", line).strip() if line is not None else None
@@ -187,11 +190,11 @@ def _lines(source: Source) -> Iterator[str | None]:
         for row in _hub_rows(source):
             yield from _of_row(row)
     for path in source.files:
-        name = path.name.lower().removesuffix(".gz")
-        if name.endswith(".parquet"):
+        form = FORMS[suffix_of(path)]
+        if form == "parquet":
             for row in _parquet_rows(path, source.column):
                 yield from _of_row(row)
-        elif name.endswith((".jsonl", ".ndjson")):
+        elif form != "text":
             for row in _table_rows(path, source):
                 yield from _of_row(row)
         else:
@@ -218,7 +221,7 @@ def _between_words(lines: Lines) -> Iterator[str]:
 
 def _at_the_end(path: Path, source: Source, encoding: str, cut_off: bool) -> None:
     if encoding != "UTF-8":
-        source.encodings.setdefault(encoding, []).append(path.name)
+        source.odd.setdefault(f"read as {encoding}", []).append(path.name)
     if cut_off:
         raise UserError(f"{path} is cut off or damaged: its end can't be unpacked; fetch it again, or move it away")
 
@@ -231,14 +234,16 @@ def _of_row(value: Any) -> Iterator[str | None]:
 
 
 def _table_rows(path: Path, source: Source) -> Iterator[Any]:
-    def skip(line: int, reason: str) -> None:
+    def refuse(line: int, reason: str) -> None:
         raise UserError(f"{path}:{line}: {reason}: correct the line, or take it out")
 
-    rows = Records(path, skip)
+    rows = Records(path, refuse if FORMS[suffix_of(path)] == "jsonl" else None)
     for line, row in rows:
         if source.column not in row:
             raise UserError(f"{path}:{line}: no column '{source.column}' (it has {', '.join(row)}): set data.column")
         yield row[source.column]
+    if rows.report.skipped:
+        source.odd[f"{len(rows.report.skipped):,} rows left out: {rows.report.reasons()}"] = [path.name]
     _at_the_end(path, source, rows.report.encoding, bool(rows.report.warnings))
 
 

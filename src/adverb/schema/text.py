@@ -10,9 +10,11 @@ from adverb.schema.base import AdamWSpec, Count, MaskRate, NonNegative, Positive
 
 
 class TextData(Section):
-    path: str | None = Field(None, description="text, JSONL or parquet files, a folder of them, or a hub name")
+    path: str | None = Field(None, description="text, JSONL, CSV or parquet files, a folder of them, or a hub name")
     valid: str | None = Field(None, description="held-out text; empty: what is called valid there, or the last 2%")
-    column: str = Field("text", description="the column of JSONL and tables that holds the text")
+    column: str = Field(
+        "text", description="the column of JSONL and tables that holds the text", coerce_numbers_to_str=True
+    )
     limit: Count | None = Field(None, description="read only so many documents")
     tokenizer: str | None = Field(None, description="a folder or hub name; empty: a new one is made from the data")
     vocab_size: Annotated[int, Field(ge=100)] = Field(8192, description="of a new tokenizer")
@@ -93,8 +95,10 @@ class ElectraRecipe(Recipe):
 
 
 class TokenizerData(Section):
-    path: str | None = Field(None, description="text, JSONL or parquet files, a folder of them, or a hub name")
-    column: str = Field("text", description="the column of JSONL and tables that holds the text")
+    path: str | None = Field(None, description="text, JSONL, CSV or parquet files, a folder of them, or a hub name")
+    column: str = Field(
+        "text", description="the column of JSONL and tables that holds the text", coerce_numbers_to_str=True
+    )
     limit: Count | None = Field(None, description="read only so many documents")
 
 
