@@ -15,7 +15,7 @@ from adverb.data.columns import guess_texts, peek
 from adverb.data.recognise import TASKS, recognise
 from adverb.data.records import FORMS, Records, suffix_of
 from adverb.data.show import facts, heading, print_notes, print_warnings
-from adverb.data.text import PLAIN, find_text, find_valid, paragraphs
+from adverb.data.text import find_text, find_valid, paragraphs
 from adverb.errors import UserError
 
 OBJECTIVES = {"image": "gan"}  # of a recipe, where it is called otherwise than the task
@@ -166,7 +166,7 @@ def _read(source: Any, count: Any) -> dict[str, Any]:
 
 
 def _border(files: list[Path]) -> str:
-    plain = any(file.name.removesuffix(".gz").endswith(PLAIN) for file in files)
+    plain = any(FORMS[suffix_of(file)] == "text" for file in files)
     return "an empty line ends one" if plain else "every row is one"
 
 
