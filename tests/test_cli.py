@@ -228,7 +228,13 @@ def test_a_dry_run_plans_by_the_budget_that_runs_out_first(adverb):
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_run_in_python_that_is_interrupted_does_not_look_done(tmp_path, monkeypatch, name):
-    monkeypatch.setattr("adverb.journal.Journal.write", lambda *_: signal.raise_signal(signal.Signals[name]))
+    signals = [signal.Signals[name]]  # one: the next would end the process that tests run in
+
+    def write(*_):
+        if signals:
+            signal.raise_signal(signals.pop())
+
+    monkeypatch.setattr("adverb.journal.Journal.write", write)
     options = dict(word.split("=") for word in SMALL[1:])
     with pytest.raises(KeyboardInterrupt, match=f"{name}: .*run is not done"):
         train("mlp-gan", out=tmp_path / "run", **options, **{"train.steps": 500})

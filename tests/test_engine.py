@@ -451,6 +451,10 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, share, how)
     newest.write_bytes(whole[:place] + (64 * b"\xff" + whole[place + 64 :] if how == "overwritten" else b""))
     again = engine(Train(steps=10, batch_size=32), tmp_path)
     assert again.resume() and again.step == 1
+    for path in (tmp_path / "run" / "checkpoints").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match="all its checkpoints are damaged"):
+        engine(Train(steps=10, batch_size=32), tmp_path).resume()
 
 
 def test_a_torn_line_of_metrics_is_left_out(tmp_path):

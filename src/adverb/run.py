@@ -185,16 +185,19 @@ class Run:
         return sorted((self.path / "checkpoints").glob("step-*.pt"))
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """The newest whole state, on the CPU; None when there is none yet."""
+        """The newest whole state, on the CPU; None when there is none yet. Raises UserError where none is whole."""
         import torch
 
-        for path in reversed(self._checkpoints()):
+        paths = self._checkpoints()
+        for path in reversed(paths):
             try:
                 with zipfile.ZipFile(path) as file:
                     if file.testzip() is None:  # by checksums, which torch writes but does not look at
                         return torch.load(path, map_location="cpu", weights_only=True)
             except Exception:  # which one, depends on the byte that something other than adverb damaged
                 continue  # the one before it is as good a start
+        if paths:
+            raise UserError(f"{self.path} can't go on: all its checkpoints are damaged; train with another --out")
         return None
 
     def replace_folder(self, name: str, fill: Callable[[Path], None]) -> None:

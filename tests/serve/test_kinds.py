@@ -92,8 +92,9 @@ def test_what_a_word_changes_is_what_is_said_without_it(served, kind):
     assert changes == pytest.approx([said[0][label] - one[label] for one in said[1:]], abs=2e-5)
     assert max(map(abs, changes)) > 1e-3
     if pair:
-        alone = served.ask("/explain", {"model": kind, "text": TEXT})[1]
-        assert [word["change"] for word in alone["words"]] != pytest.approx(changes, abs=1e-3)
+        other = served.ask("/explain", {"model": kind, "text": TEXT, "pair": f"{pair} {TEXT}"})[1]
+        assert [word["change"] for word in other["words"]] != pytest.approx(changes, abs=1e-3)
+        assert served.ask("/explain", {"model": kind, "text": TEXT})[0] == 422  # it reads pairs
 
 
 # -- models that get better
