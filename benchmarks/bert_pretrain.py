@@ -95,7 +95,7 @@ def trainer(rows: Dataset, tokenizer: Path, shape: str, tuned: bool, batch: int,
     """transformers' Trainer on a new BertForMaskedLM."""
     fast = transformers.AutoTokenizer.from_pretrained(tokenizer)
     layers, hidden, heads = SHAPES[shape]
-    torch.manual_seed(0)
+    torch.manual_seed(options.get("seed", 0))
     model = transformers.BertForMaskedLM(
         transformers.BertConfig(
             vocab_size=len(fast), hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads,
@@ -195,7 +195,7 @@ def quality(options: argparse.Namespace) -> None:
         rows = trainer_rows(objective)
         for name, tuned, batch, extra in (
             ("Trainer as it comes", False, 8, {}),
-            ("Trainer, tuned by hand", True, 64,
+            ("Trainer, tuned by hand", True, objective.recipe.train.batch_size,
              {"learning_rate": options.trainer_lr, "warmup_steps": 0.06, "weight_decay": 0.01, "adam_beta2": 0.98}),
         ):  # fmt: skip
             if ("tuned" if tuned else "trainer") not in options.sides:
