@@ -29,4 +29,4 @@ def test_the_demo_makes_reads_and_draws_what_it_is_told(tmp_path, minilm, small_
 def test_make_demo_is_the_demo():
     with Shell(ROOT) as shell:
         status, said, _ = shell.run("make", ["demo"], ROOT)
-    assert status == 0 and said.strip().endswith("adverb demo")
+    assert status == 0 and "adverb demo\n" in said
