@@ -14,10 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file
-from typer.testing import CliRunner
 
 from adverb import recipe
-from adverb.cli import app
 
 SMALL = ("mlp-gan", "train.batch_size=32", "train.precision=fp32", "evaluate.features=random", "evaluate.samples=100")
 NOT_HERE = "cuda" if sys.platform == "darwin" else "mps"
@@ -67,8 +65,8 @@ def test_recipes_are_listed_and_printed(adverb):
 
 
 @pytest.mark.parametrize("name", recipe.shipped())
-def test_a_recipe_that_is_printed_into_a_file_is_the_same(name, tmp_path):
-    printed = CliRunner().invoke(app, ["recipes", name])
+def test_a_recipe_that_is_printed_into_a_file_is_the_same(name, adverb, tmp_path):
+    printed = adverb("recipes", name)
     (tmp_path / f"{name}.yaml").write_text(printed.stdout)
     assert recipe.load(str(tmp_path / f"{name}.yaml")) == recipe.load(name)
 
