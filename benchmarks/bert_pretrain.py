@@ -195,7 +195,7 @@ def quality(options: argparse.Namespace) -> None:
         rows = trainer_rows(objective)
         for name, tuned, batch, extra in (
             ("Trainer as it comes", False, 8, {}),
-            ("Trainer, tuned by hand", True, objective.recipe.train.batch_size,
+            ("Trainer, tuned by hand", True, options.batch or objective.recipe.train.batch_size,
              {"learning_rate": options.trainer_lr, "warmup_steps": 0.06, "weight_decay": 0.01, "adam_beta2": 0.98}),
         ):  # fmt: skip
             if ("tuned" if tuned else "trainer") not in options.sides:
@@ -274,7 +274,9 @@ def main() -> None:
     parser.add_argument("--data", default="../shared/data/books")
     parser.add_argument("--shape", choices=SHAPES, default="small")
     parser.add_argument("--vocab-size", type=int, default=8192)
-    parser.add_argument("--batch", type=int, help="rows a step, of all but the Trainer as it comes")
+    parser.add_argument(
+        "--batch", type=int, help="rows a step: of all but the Trainer as it comes; quality: of the one tuned"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--minutes", type=float, default=15)
