@@ -60,6 +60,29 @@ def minilm() -> Path:
     return Path(spec.origin).parent / "model"
 
 
+@pytest.fixture(scope="session")
+def blank_bert(tmp_path_factory):
+    """Write a small BERT that knows nothing, with a vocabulary from texts: blank_bert(texts, 200, max_length=40)."""
+    from adverb.bert.checkpoint import save_pretrained
+    from adverb.bert.config import BertConfig
+    from adverb.bert.heads import MaskedLM
+    from adverb.bert.tokenizer import Tokenizer
+
+    small = dict(
+        hidden_size=48, num_hidden_layers=2, num_attention_heads=4, intermediate_size=96, initializer_range=0.1
+    )
+
+    def make(texts: list[str], vocab_size: int, max_length: int, **config) -> str:
+        folder = tmp_path_factory.mktemp("blank")
+        tokenizer = Tokenizer.train(texts, vocab_size, max_length=max_length)
+        torch.manual_seed(0)
+        sizes = {"vocab_size": len(tokenizer.tokens()), "max_position_embeddings": max_length}
+        save_pretrained(MaskedLM(BertConfig(**small | sizes | config)), tokenizer, folder)
+        return str(folder)
+
+    return make
+
+
 @pytest.fixture
 def adverb(tmp_path):
     """Run the command line in an empty folder: adverb("train", "mlp-gan", …) -> CompletedProcess."""

@@ -13,9 +13,6 @@ from rich.console import Console
 import adverb
 from adverb import recipe
 from adverb.bert.checkpoint import load_pretrained, save_pretrained
-from adverb.bert.config import BertConfig
-from adverb.bert.heads import MaskedLM
-from adverb.bert.tokenizer import Tokenizer
 from adverb.context import Context
 from adverb.data.records import Report
 from adverb.data.squad import Questions
@@ -73,25 +70,18 @@ def data(request, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def blank(tmp_path_factory):
+def blank(blank_bert) -> str:
     """A small encoder that knows nothing, with a vocabulary so small that answers are of many pieces."""
-    folder = tmp_path_factory.mktemp("blank")
     words = [*FILLERS, *KINDS, "Which", "?", *(thing for things in KINDS.values() for thing in things)]
-    tokenizer = Tokenizer.train([" ".join(words)] * 3, 110, max_length=72)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(tokenizer.tokens()), hidden_size=64, num_hidden_layers=2, num_attention_heads=2,
-        intermediate_size=128, max_position_embeddings=72, initializer_range=0.1,
-    )  # fmt: skip
-    save_pretrained(MaskedLM(config), tokenizer, folder)
-    return folder
+    sizes = dict(hidden_size=64, num_attention_heads=2, intermediate_size=128)
+    return blank_bert([" ".join(words)] * 3, 110, max_length=72, **sizes)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, data, blank):
     return adverb.train(
         "answer", {"path": str(data), "stride": 30}, out=tmp_path_factory.mktemp("run") / "answer",
-        model={"init": str(blank)}, train={"epochs": 8, "evaluations": 2, "precision": "fp32", "compile": False},
+        model={"init": blank}, train={"epochs": 8, "evaluations": 2, "precision": "fp32", "compile": False},
         optim={"lr": 3e-3}, evaluate={"resamples": 50},
     )  # fmt: skip
 

@@ -19,9 +19,7 @@ from rich.console import Console
 import adverb
 from adverb import recipe
 from adverb.bert.checkpoint import load_pretrained, save_pretrained
-from adverb.bert.config import BertConfig
-from adverb.bert.heads import MODELS, SequenceClassifier, TokenClassifier, cross_entropy
-from adverb.bert.tokenizer import Tokenizer
+from adverb.bert.heads import SequenceClassifier, TokenClassifier, cross_entropy
 from adverb.context import Context
 from adverb.data.labelled import Labelled
 from adverb.data.records import Report
@@ -44,6 +42,7 @@ from adverb.schema.tasks import TaskOptim
 CPU = Context(torch.device("cpu"))
 ANIMALS = ("heron", "badger", "otter", "lynx")
 REST = "the old young quick grey sleepy watched chased found left near by under behind river barn hedge road".split()
+WORDS = " ".join([*REST, *ANIMALS, "very", "yes", "no"])
 SMALL = {"train.precision": "fp32", "train.batch_size": 16, "optim.lr": 3e-3, "train.epochs": 3, "train.evaluations": 2}
 
 
@@ -79,25 +78,14 @@ def animals(tmp_path_factory):
 
 
 @pytest.fixture(scope="module", params=["bert", "modern"])
-def blank(request, tmp_path_factory):
+def blank(request, blank_bert) -> str:
     """A small masked language model that knows nothing, of either architecture."""
-    return make_blank(tmp_path_factory.mktemp(request.param), request.param)
+    return blank_bert([WORDS] * 3, 160, max_length=40, architecture=request.param)
 
 
 @pytest.fixture(scope="module")
-def bert(tmp_path_factory):
-    return make_blank(tmp_path_factory.mktemp("blank"), "bert")
-
-
-def make_blank(folder, architecture: str) -> str:
-    tokenizer = Tokenizer.train([" ".join([*REST, *ANIMALS, "very", *"yes no".split()])] * 3, 160, max_length=40)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=tokenizer.vocab_size, hidden_size=48, num_hidden_layers=2, num_attention_heads=4,
-        intermediate_size=96, max_position_embeddings=40, architecture=architecture, initializer_range=0.1,
-    )  # fmt: skip
-    save_pretrained(MODELS["masked_lm"](config), tokenizer, folder)
-    return str(folder)
+def bert(blank_bert) -> str:
+    return blank_bert([WORDS] * 3, 160, max_length=40)
 
 
 def make(data, init, **overrides):

@@ -10,10 +10,6 @@ import pytest
 import torch
 
 import adverb
-from adverb.bert.checkpoint import save_pretrained
-from adverb.bert.config import BertConfig
-from adverb.bert.heads import MaskedLM
-from adverb.bert.tokenizer import Tokenizer
 from adverb.errors import UserError
 from adverb.objectives.embed import alike, contrastive_loss, order_loss
 from adverb.pipelines import load
@@ -25,16 +21,8 @@ FRENCH = "garde blaireau loutre grange haie route fleuve lune pierre pain sel la
 
 
 @pytest.fixture(scope="module")
-def bert(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("blank")
-    tokenizer = Tokenizer.train([" ".join([*ENGLISH, *FRENCH])] * 3, 200, max_length=16)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=tokenizer.vocab_size, hidden_size=48, num_hidden_layers=2, num_attention_heads=4,
-        intermediate_size=96, max_position_embeddings=16, initializer_range=0.1,
-    )  # fmt: skip
-    save_pretrained(MaskedLM(config), tokenizer, folder)
-    return str(folder)
+def bert(blank_bert) -> str:
+    return blank_bert([" ".join([*ENGLISH, *FRENCH])] * 3, 200, max_length=16)
 
 
 def translations(count: int, seed: int) -> list[tuple[str, str]]:

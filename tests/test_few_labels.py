@@ -14,10 +14,7 @@ from rich.console import Console
 
 import adverb
 from adverb import recipe, training
-from adverb.bert.checkpoint import load_pretrained, save_pretrained
-from adverb.bert.config import BertConfig
-from adverb.bert.heads import MODELS
-from adverb.bert.tokenizer import Tokenizer
+from adverb.bert.checkpoint import load_pretrained
 from adverb.context import Context
 from adverb.data.parts import folds_of
 from adverb.engine import Engine
@@ -65,17 +62,9 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def bert(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("blank")
+def bert(blank_bert) -> str:
     words = " ".join([*REST, *ANIMALS, *(word for near in NEAR.values() for word in near)])
-    tokenizer = Tokenizer.train([words] * 3, 200, max_length=40)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=tokenizer.vocab_size, hidden_size=48, num_hidden_layers=2, num_attention_heads=4,
-        intermediate_size=96, max_position_embeddings=40, initializer_range=0.1,
-    )  # fmt: skip
-    save_pretrained(MODELS["masked_lm"](config), tokenizer, folder)
-    return str(folder)
+    return blank_bert([words] * 3, 200, max_length=40)
 
 
 def spec_of(data, bert, **overrides):

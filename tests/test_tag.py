@@ -13,8 +13,7 @@ import adverb
 from adverb.bert.alignment import cut_words
 from adverb.bert.checkpoint import load_pretrained, save_pretrained
 from adverb.bert.config import BertConfig
-from adverb.bert.heads import MaskedLM, TokenClassifier
-from adverb.bert.tokenizer import Tokenizer
+from adverb.bert.heads import TokenClassifier
 from adverb.data.records import Report
 from adverb.data.tagged import Tagged
 from adverb.metrics.details import Details
@@ -60,22 +59,10 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def blank(tmp_path_factory, data):
+def blank(blank_bert, data) -> str:
     """A small encoder that knows nothing, with a vocabulary so small that most words are of several pieces."""
-    folder = tmp_path_factory.mktemp("blank")
-    tokenizer = Tokenizer.train([(data / "train.conll").read_text(encoding="utf-8")], 120, max_length=48)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(tokenizer.tokens()),
-        hidden_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=128,
-        max_position_embeddings=48,
-        initializer_range=0.1,
-    )
-    save_pretrained(MaskedLM(config), tokenizer, folder)
-    return folder
+    texts = [(data / "train.conll").read_text(encoding="utf-8")]
+    return blank_bert(texts, 120, max_length=48, hidden_size=64, num_attention_heads=2, intermediate_size=128)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +71,7 @@ def run(tmp_path_factory, data, blank):
         "tag",
         {"path": str(data), "stride": 16},
         out=tmp_path_factory.mktemp("run") / "tag",
-        model={"init": str(blank)},
+        model={"init": blank},
         train={"epochs": 12, "batch_size": 8, "evaluations": 2, "precision": "fp32", "compile": False},
         optim={"lr": 3e-3},
         evaluate={"resamples": 50},
@@ -141,7 +128,7 @@ def test_tags_of_words_without_spans(tmp_path, blank):
         "tag",
         tmp_path / "train.conll",
         out=tmp_path / "run",
-        model={"init": str(blank)},
+        model={"init": blank},
         optim={"lr": 3e-3},
         train={"epochs": 12, "batch_size": 8, "evaluations": 1, "precision": "fp32", "compile": False},
         evaluate={"resamples": 20},

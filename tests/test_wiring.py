@@ -10,10 +10,6 @@ import torch
 from rich.console import Console
 
 from adverb import machine, recipe
-from adverb.bert.checkpoint import save_pretrained
-from adverb.bert.config import BertConfig
-from adverb.bert.heads import MaskedLM
-from adverb.bert.tokenizer import Tokenizer
 from adverb.context import Context
 from adverb.engine import Engine
 from adverb.objectives import build
@@ -30,17 +26,9 @@ PLAIN = {"model.dropout": 0.0, "train.precision": "fp32", "train.compile": False
 
 
 @pytest.fixture(scope="module")
-def bert(tmp_path_factory) -> str:
-    """A small encoder that knows nothing."""
-    folder = tmp_path_factory.mktemp("blank")
-    tokenizer = Tokenizer.train([" ".join([*WORDS, "who?"])] * 3, 120, max_length=32)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=tokenizer.vocab_size, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
-        intermediate_size=48, max_position_embeddings=32, initializer_range=0.2,
-    )  # fmt: skip
-    save_pretrained(MaskedLM(config), tokenizer, folder)
-    return str(folder)
+def bert(blank_bert) -> str:
+    sizes = dict(hidden_size=32, num_attention_heads=2, intermediate_size=48, initializer_range=0.2)
+    return blank_bert([" ".join([*WORDS, "who?"])] * 3, 120, max_length=32, **sizes)
 
 
 @pytest.fixture(scope="module")
