@@ -47,6 +47,7 @@ from adverb.data.text import find_text, paragraphs
 from adverb.engine import Engine
 from adverb.objectives.pretrain import Pretrain, encoder_flops, hits, summary, token_losses
 from adverb.places import cache_folder
+from rounds import as_many, turns
 
 SHAPES = {"small": (4, 256, 4), "base": (12, 768, 12)}
 LENGTH = 128
@@ -145,9 +146,8 @@ def speed(options: argparse.Namespace) -> None:
         bf16 = tuned and machine.peaks(torch.device("cpu")).bf16_profits
         flops_a_token[name] = everywhere, "bf16" if bf16 else "fp32"
     rates: dict[str, list[float]] = {name: [] for name in sides}
-    for number in range(options.rounds):
-        for name in sorted(sides, reverse=bool(number % 2)):
-            rates[name].append(sides[name]())
+    for name in turns(sides, options.rounds):
+        rates[name].append(sides[name]())
     peaks = machine.peaks(torch.device("cpu"))
     layers, hidden, _ = SHAPES[options.shape]
     print(f"\n{layers} layers × {hidden}, vocabulary {options.vocab_size:,}, {LENGTH} tokens a row, "
@@ -155,11 +155,11 @@ def speed(options: argparse.Namespace) -> None:
     print(f"{'':24s} {'tok/s':>8s} {'of peak':>8s}   as many times as the Trainer: as it comes, tuned")
     for name, values in rates.items():
         flops, precision = flops_a_token[name]
-        ratios = [
-            np.array(values) / np.array(rates[other]) for other in ("Trainer as it comes", "Trainer, tuned by hand")
-        ]
-        print(f"{name:24s} {np.median(values):8,.0f} {np.median(values) * flops / getattr(peaks, precision):8.0%}   "
-              + ", ".join(f"× {np.median(r):.2f} ({r.min():.2f}–{r.max():.2f})" for r in ratios))  # fmt: skip
+        ratios = [as_many(values, rates[other]) for other in ("Trainer as it comes", "Trainer, tuned by hand")]
+        print(
+            f"{name:24s} {np.median(values):8,.0f} {np.median(values) * flops / getattr(peaks, precision):8.0%}   "
+            + ", ".join(ratios)
+        )
 
 
 def our_rate(engine: Engine, seconds: float) -> float:
@@ -257,15 +257,12 @@ def tokenise(options: argparse.Namespace) -> None:
         if number == 0:
             theirs = sum(map(len, rows["input_ids"]))
             assert theirs == len(corpus) - corpus.document_count, "the two disagree about the tokens"
-    ratio = np.array(rates["adverb"]) / np.array(rates["datasets.map"])
     print(
         f"\n{characters / 1e6:.1f} million characters to tokens on disk, {len(corpus):,} tokens, {os.cpu_count()} cores"
     )
     for name, values in rates.items():
         print(f"{name:14s} {np.median(values) / 1e6:6.1f} million characters a second")
-    print(
-        f"× {np.median(ratio):.1f} ({ratio.min():.1f}–{ratio.max():.1f}); ours reads the files and splits sentences too"
-    )
+    print(f"{as_many(rates['adverb'], rates['datasets.map'])}; ours reads the files and splits sentences too")
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ from adverb.data.images import load_images
 from adverb.engine import Engine
 from adverb.objectives.gan import Gan
 from plain_dcgan import BATCH, LATENT, PlainDiscriminator, PlainGenerator, PlainLoop, initialise
+from rounds import as_many, turns
 
 
 class Unlabelled(torch.nn.Module):
@@ -74,16 +75,13 @@ def main() -> None:
     plain.train(2)
     for engine in engines.values():
         rate(engine, 2)
-    rates: dict[str, list[float]] = {"plain loop": []} | {name: [] for name in engines}
-    for _ in range(options.rounds):
-        rates["plain loop"].append(plain.train(options.seconds))
-        for name, engine in engines.items():
-            rates[name].append(rate(engine, options.seconds))
+    rates: dict[str, list[float]] = {name: [] for name in ("plain loop", *engines)}
+    for name in turns(rates, options.rounds):
+        engine = engines.get(name)
+        rates[name].append(rate(engine, options.seconds) if engine else plain.train(options.seconds))
     print(f"DCGAN, MNIST 32×32, batch {BATCH}, {torch.get_num_threads()} threads, {options.rounds} rounds")
     for name, values in rates.items():
-        ratios = np.array(values) / np.array(rates["plain loop"])
-        spread = f"({ratios.min():.2f}–{ratios.max():.2f})"
-        print(f"{name:12s} {np.median(values):7.0f} img/s   × {np.median(ratios):.2f}  {spread}")
+        print(f"{name:12s} {np.median(values):7.0f} img/s   {as_many(values, rates['plain loop'])}")
 
 
 if __name__ == "__main__":

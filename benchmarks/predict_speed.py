@@ -40,6 +40,7 @@ from adverb.pipelines.model import outputs_of
 from adverb.pipelines.reader import Reader
 from adverb.pipelines.torch_model import TorchModel
 from adverb.places import cache_folder
+from rounds import as_many, turns
 
 LENGTH = 256
 BATCH = 32
@@ -180,21 +181,19 @@ def measure(shape: str, options: argparse.Namespace) -> None:
     said, times = {}, {name: [] for name in sides}
     reader.classify(texts[:64])
     pipeline(texts[:8], batch_size=8)
-    for number in range(options.rounds):
-        for name in sorted(sides, reverse=bool(number % 2)):
-            start = time.perf_counter()
-            said[name] = sides[name]()
-            times[name].append(time.perf_counter() - start)
+    for name in turns(sides, options.rounds):
+        start = time.perf_counter()
+        said[name] = sides[name]()
+        times[name].append(time.perf_counter() - start)
     lengths = [len(e) for e in reader.tokenizer.encode_batch(texts, max_length=LENGTH)]
     print(f"\n{shape}: {len(texts)} texts of {min(lengths)}–{max(lengths)} tokens, median {np.median(lengths):.0f}, "
           f"mean {np.mean(lengths):.0f}; {torch.get_num_threads()} threads, {options.rounds} rounds; "
           f"bf16 {'profits' if machine.peaks(torch.device('cpu')).bf16_profits else 'does not profit'}")  # fmt: skip
     print(f"{'':20s} {'texts/s':>8s} {'tok/s':>8s}   as many times as {default}   labels as there")
     for name, seconds in times.items():
-        ratio = np.array(times[default]) / np.array(seconds)
         equal = np.mean([a == b for a, b in zip(said[name], said[default], strict=True)])
         print(f"{name:20s} {len(texts) / np.median(seconds):8.1f} {sum(lengths) / np.median(seconds):8,.0f}   "
-              f"× {np.median(ratio):5.2f} ({ratio.min():.2f}–{ratio.max():.2f}) {'':14s} {equal:8.2%}")  # fmt: skip
+              f"{as_many(times[default], seconds)} {'':14s} {equal:8.2%}")  # fmt: skip
     test = load_labelled(data / "sst2/test.tsv", label_names=reader.model.config.labels).take(np.arange(500))
     right = np.mean(reader.probabilities(test.texts).argmax(1) == test.targets)
     print(f"the head is right on {right:.1%} of 500 test sentences of SST-2")

@@ -47,6 +47,7 @@ import adverb
 from adverb.export import export
 from adverb.pipelines import model_folder
 from predict_speed import classifier, mixed
+from rounds import as_many, turns
 
 LENGTH, BATCH = 256, 32
 THREADS = int(os.environ["OMP_NUM_THREADS"])
@@ -236,24 +237,22 @@ def measure(name: str, options: argparse.Namespace, scratch: Path) -> None:
     said: dict[str, np.ndarray] = {}
     times: dict[str, list[float]] = {side: [] for side in sides}
     singles: dict[str, list[float]] = {side: [] for side in sides}
-    for number in range(options.rounds):
-        for side in sorted(sides, reverse=bool(number % 2)):
+    for side in turns(sides, options.rounds):
+        start = time.perf_counter()
+        said[side] = sides[side](texts)
+        times[side].append(time.perf_counter() - start)
+        for text in texts[: options.singles]:
             start = time.perf_counter()
-            said[side] = sides[side](texts)
-            times[side].append(time.perf_counter() - start)
-            for text in texts[: options.singles]:
-                start = time.perf_counter()
-                sides[side]([text])
-                singles[side].append(1000 * (time.perf_counter() - start))
+            sides[side]([text])
+            singles[side].append(1000 * (time.perf_counter() - start))
     first = next(iter(sides))
     print(f"\n{name}: {len(texts)} texts, {THREADS} threads, {options.rounds} rounds")
     print(f"{'':28s} {'texts/s':>8s}   as many times as {first:22s} {'p50 ms':>7s} {'p99 ms':>7s}   equal")
     for side, seconds in times.items():
-        ratio = np.array(times[first]) / np.array(seconds)
         half, most = np.percentile(singles[side], (50, 99))
         print(
-            f"{side:28s} {len(texts) / np.median(seconds):8.1f}   × {np.median(ratio):5.2f} ({ratio.min():.2f}–"
-            f"{ratio.max():.2f}) {'':20s} {half:7.2f} {most:7.2f}   {agreement(said[side], said[first]):6.1%}"
+            f"{side:28s} {len(texts) / np.median(seconds):8.1f}   {as_many(times[first], seconds)} {'':20s} "
+            f"{half:7.2f} {most:7.2f}   {agreement(said[side], said[first]):6.1%}"
         )
 
 
