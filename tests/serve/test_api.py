@@ -179,6 +179,7 @@ def test_words_that_are_not_read_are_not_explained(server, small, in_float32):
     reader = load(small["classes"])
     assert said["probability"] == pytest.approx(dict(reader.classify(LONG))[said["label"]], abs=2e-6)
     assert [LONG[word["start"] : word["end"]] for word in said["words"]] == LONG.split()[:46]
+    assert LONG[: said["read"]].split() == LONG.split()[:46]
     read = " ".join(LONG.split()[1:46])  # no word comes in for the one left out
     without = dict(reader.classify(read))[said["label"]]
     assert said["words"][0]["change"] == pytest.approx(said["probability"] - without, abs=4e-6)

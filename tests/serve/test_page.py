@@ -136,6 +136,17 @@ def test_classes_and_the_words_that_carried_them(page):
     assert page.texts(".why mark") == "the good cat saw a house".split()  # also behind a character of two units
 
 
+def test_the_end_of_a_text_that_is_too_long_is_grey(page):
+    page.open("classes")
+    page.write("text", "the good cat " * 40)
+    page.wait(lambda: page.all(".why mark"))
+    read, rest = len(page.texts(".why mark")), page.texts(".why .text .dim")[0]
+    assert 30 < read < 120 and len(rest.split()) == 120 - read
+    page.write("text", "the good cat")
+    page.wait(lambda: len(page.all(".why mark")) == 3)
+    assert not page.all(".why .text .dim")
+
+
 def test_classes_that_are_numbers_are_in_order_of_probability(page, stars):
     page.open("stars")
     orders = set()

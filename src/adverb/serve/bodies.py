@@ -131,6 +131,7 @@ class Explained(BaseModel):
     label: str
     probability: float = Field(description="of the label; the value of a regression")
     words: list[Word] = Field(description="those that the model reads")
+    read: int = Field(description="how many characters of the text that is, all of them unless it was cut")
 
 
 class Vector(BaseModel):

@@ -94,7 +94,8 @@ class Service:
         said = await self._ask(Reading(served, paired=pairs is not None), rows, costs * len(rows))
         label, probability, changed = changes(said)
         found = [{"start": w[0], "end": w[1], "change": change} for w, change in zip(words, changed, strict=True)]
-        return {"model": served.name, "label": label, "probability": probability, "words": found}
+        told = {"label": label, "probability": probability, "words": found, "read": len(row.text)}
+        return {"model": served.name} | told
 
     async def draw(self, asked: bodies.Generate | bodies.Walk) -> bytes | dict[str, Any]:
         served = self.models.find(asked.model, "generate")

@@ -77,16 +77,20 @@ async function explain(place, model, text, pair, signal) {
     return;
   }
   const most = Math.max(0.02, ...said.words.map((word) => Math.abs(word.change)));
+  const end = Array.from(text).length;
+  const unread = said.read < end ? [{start: said.read, end, unread: true}] : [];
   const unit = model.regression ? short : (change) => `${change < 0 ? "−" : "+"}${percent(Math.abs(change))}`;
   place.replaceChildren(
     h("h3", {}, model.regression ? "Which words raised the value" : `Which words speak for “${said.label}”`),
-    h("p", {class: "text"}, marked(text, said.words, (word, inside) => {
+    h("p", {class: "text"}, marked(text, [...said.words, ...unread], (word, inside) => {
+      if (word.unread) return h("span", {class: "dim"}, inside);
       const told = `${inside}: ${unit(word.change)}`;
       return h("mark", {class: word.change < 0 ? "against" : "", "--share": Math.abs(word.change) / most, title: told}, inside);
     })),
     h("p", {class: "dim small scale"},
       h("span", {}, h("i"), "speaks for it"), h("span", {class: "against"}, h("i"), "speaks against it"),
-      h("span", {}, `Strongest: ${strongest(text, said.words, unit)}`)));
+      h("span", {}, `Strongest: ${strongest(text, said.words, unit)}`)),
+    ...unread.map(() => h("p", {class: "dim small"}, "The grey end is more than this model reads.")));
 }
 
 function strongest(text, words, unit) {
