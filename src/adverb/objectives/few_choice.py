@@ -1,16 +1,24 @@
 """Which way of learning from few labels: each is tried on the same folds, or the same held-out rows; the best wins.
 
 Plain fine-tuning is among them, and wins where nothing is better: what is returned is never worse by that measure.
+A choice takes minutes, before there is a run with checkpoints: what each trial said is kept until the last is done, so
+that the same command goes on where it was killed.
 """
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from scipy.stats import binomtest
 
+import adverb
+from adverb import recipe as recipes
+from adverb.bert.checkpoint import locate
 from adverb.data.labelled import Labelled
 from adverb.engine import Engine
 from adverb.errors import UserError
@@ -19,7 +27,10 @@ from adverb.objectives.contrast import Contrast
 from adverb.objectives.few import Few, FromFew, read_few
 from adverb.objectives.ganbert import GanBert
 from adverb.pipelines.reader import Reader
+from adverb.pipelines.stream import stamp
 from adverb.pipelines.torch_model import TorchModel
+from adverb.places import cache_folder
+from adverb.run import write_atomically
 from adverb.schema.tasks import ClassifyRecipe
 
 METHODS: dict[str, type[FromFew]] = {kind.method: kind for kind in (FromFew, Contrast, GanBert)}
@@ -58,11 +69,13 @@ def choose(recipe: ClassifyRecipe, context, few: Few, console: Console) -> tuple
     console.print(f"  [dim]choosing[/] by {len(judged):,} rows, {how}", highlight=False)
     said = {method: np.zeros((len(judged), len(judged.label_names)), np.float32) for method in METHODS}
     right = {method: np.full(len(judged), np.nan) for method in METHODS}  # NaN: not asked
-    running, trials = list(METHODS), list(trials_of(few, recipe.few.folds))
+    running, trials, kept = list(METHODS), list(trials_of(few, recipe.few.folds)), Trials(recipe, context, few)
+    if before := kept.count():
+        console.print(f"    going on where this was stopped: {before} trainings are done", highlight=False)
     for number, (trial, rows) in enumerate(trials, 1):
         for method in running:
             with console.status(f"{method}, fold {number} of {len(trials)}" if few.valid is None else method):
-                said[method][rows] = said_by(method, recipe, context, trial, judged.take(rows))
+                said[method][rows] = kept.said_by(method, number, trial, judged.take(rows))
             right[method][rows] = said[method][rows].argmax(1) == judged.targets[rows]
         best = max(running, key=lambda method: np.nansum(right[method]))
         if number < len(trials):
@@ -75,6 +88,7 @@ def choose(recipe: ClassifyRecipe, context, few: Few, console: Console) -> tuple
         gain = f"  {_gain(right[method], right['plain'])}" if method != "plain" else ""
         console.print(f"    {method:10s} {right[method].mean():6.1%}{gain}", highlight=False)
     console.print(f"  [dim]chosen[/] [bold]{best}[/]", highlight=False)
+    kept.forget()
     return best, said[best]
 
 
@@ -103,10 +117,43 @@ def trials_of(few: Few, folds: int) -> Iterator[tuple[Few, np.ndarray]]:
 
 def out_of_fold(method: str, recipe: ClassifyRecipe, context, few: Few) -> np.ndarray:
     """Logits float32 [N, C] of the labelled rows, by models that have not seen them."""
-    said = np.zeros((len(few.train), len(few.train.label_names)), np.float32)
-    for trial, rows in trials_of(few, recipe.few.folds):
-        said[rows] = said_by(method, recipe, context, trial, few.train.take(rows))
+    said, kept = np.zeros((len(few.train), len(few.train.label_names)), np.float32), Trials(recipe, context, few)
+    for number, (trial, rows) in enumerate(trials_of(few, recipe.few.folds), 1):
+        said[rows] = kept.said_by(method, number, trial, few.train.take(rows))
+    kept.forget()
     return said
+
+
+class Trials:
+    """What was said in trials so far, in files: of one recipe, device precision, model and data, until `forget`."""
+
+    def __init__(self, recipe: ClassifyRecipe, context, few: Few):
+        self.recipe, self.context = recipe, context
+        rows = [[part.texts, part.pairs] for part in (few.train, few.valid, few.unlabelled) if part is not None]
+        key = stamp(locate(recipe.model.init), adverb.__version__, recipes.dump(recipe), context.precision,
+                    few.train.targets.tolist(), rows)  # fmt: skip
+        self.folder = cache_folder() / "trials" / key
+
+    def count(self) -> int:
+        return sum(1 for _ in self.folder.glob("[!.]*.npy"))
+
+    def said_by(self, method: str, number: int, trial: Few, rows: Labelled) -> np.ndarray:
+        """As the function below; number: of the trial."""
+        path = self.folder / f"{method}-{number}.npy"
+        with contextlib.suppress(OSError, ValueError):
+            return np.load(path, allow_pickle=False)
+        said = said_by(method, self.recipe, self.context, trial, rows)
+        with contextlib.suppress(UserError):  # a full disk: then it will be computed again
+            write_atomically(path, lambda beside: _save(beside, said))
+        return said
+
+    def forget(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    with path.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
 
 
 def said_by(method: str, recipe: ClassifyRecipe, context, few: Few, rows: Labelled) -> np.ndarray:
