@@ -289,7 +289,7 @@ def test_what_is_said_of_a_row_comes_from_models_that_have_not_seen_it(data, ber
 
 @pytest.mark.parametrize("method", ["auto", "contrast"])
 def test_a_choice_that_was_killed_goes_on_with_the_trials_that_are_done(data, bert, monkeypatch, method):
-    calls, lives = [], 3
+    calls, printed, lives = [], [], 3
     said = {name: np.random.default_rng(i).normal(size=(24, 3)) for i, name in enumerate(few_choice.METHODS)}
 
     def said_by(method, recipe, context, few, rows):
@@ -302,19 +302,23 @@ def test_a_choice_that_was_killed_goes_on_with_the_trials_that_are_done(data, be
         calls.clear()
         recorded = Console(record=True, width=200, file=open("/dev/null", "w"))
         told = {"few.method": method, "few.folds": 4} | overrides
-        objective = build(spec_of(data, bert, **told), CPU, recorded)
-        objective.prepare()
-        return objective.method, objective.said, len(calls), recorded.export_text()
+        try:
+            objective = build(spec_of(data, bert, **told), CPU, recorded)
+            objective.prepare()
+        finally:
+            printed.append(recorded.export_text())
+        return objective.method, objective.said, len(calls), printed[-1]
 
     monkeypatch.setattr(few_choice, "said_by", said_by)
     with pytest.raises(KeyboardInterrupt):
         chosen()
+    assert ("stopped: the same command goes on after 3 trainings" in printed[-1]) == (method == "auto")
     lives = 100
     assert chosen(seed=1)[2] >= 4  # another recipe has trials of its own
     name, logits, more, text = chosen()
     again, same, whole, fresh = chosen()  # what is done is forgotten: code and models may change
     assert more == whole - 3 and name == again and (logits == same).all()
-    assert ("3 trainings are done" in text) == (method == "auto") and "going on" not in fresh
+    assert ("going on after 3 trainings" in text) == (method == "auto") and "going on" not in fresh
 
 
 def test_from_the_command_line_to_an_answer(data, bert, adverb, tmp_path):

@@ -71,11 +71,15 @@ def choose(recipe: ClassifyRecipe, context, few: Few, console: Console) -> tuple
     right = {method: np.full(len(judged), np.nan) for method in METHODS}  # NaN: not asked
     running, trials, kept = list(METHODS), list(trials_of(few, recipe.few.folds)), Trials(recipe, context, few)
     if before := kept.count():
-        console.print(f"    going on where this was stopped: {before} trainings are done", highlight=False)
+        console.print(f"    going on after {before} trainings", highlight=False)
     for number, (trial, rows) in enumerate(trials, 1):
         for method in running:
-            with console.status(f"{method}, fold {number} of {len(trials)}" if few.valid is None else method):
-                said[method][rows] = kept.said_by(method, number, trial, judged.take(rows))
+            try:
+                with console.status(f"{method}, fold {number} of {len(trials)}" if few.valid is None else method):
+                    said[method][rows] = kept.said_by(method, number, trial, judged.take(rows))
+            except KeyboardInterrupt:
+                console.print(f"    stopped: the same command goes on after {kept.count()} trainings", highlight=False)
+                raise
             right[method][rows] = said[method][rows].argmax(1) == judged.targets[rows]
         best = max(running, key=lambda method: np.nansum(right[method]))
         if number < len(trials):
