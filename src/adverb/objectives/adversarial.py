@@ -20,9 +20,8 @@ from adverb.objectives.base import Draw
 
 Outputs = Tensor | tuple[Tensor, ...]
 
-PROBE = (
-    0.1  # length at which `smart` looks for the direction: small beside a text's embeddings, not beside bf16's steps
-)
+# length at which `smart` looks for the direction: small beside a text's embeddings, not beside bf16's steps
+PROBE = 0.1
 
 
 class Perturbed:
