@@ -11,6 +11,7 @@ from the same encoder (all-MiniLM-L6-v2), sees the same rows, and answers the sa
     contrast          what it chooses from, by itself (few.method=contrast)
     teacher           contrast's teacher: as setfit, it learns nothing from texts without labels
     gan-bert          likewise (few.method=gan-bert)
+    fast-head         plain, the new layer at ten times the encoder's rate (optim.head_lr_ratio=10)
     smart             plain, and what is said must not change under small perturbations (loss.adversarial=smart)
     mlm-first         plain, from an encoder that `bert-classic` first taught masked words of all texts, for 4 minutes
     setfit            Tunstall et al. 2022, with sentence-transformers: of each row 20 pairs alike and 20 not (PAIRS in
@@ -235,6 +236,7 @@ METHODS: dict[str, Callable[[Cell], list[str]]] = {
     "auto": auto,
     **{name: alone(name) for name in CHOICES if name != "plain"},
     "teacher": teacher,
+    "fast-head": alone("plain", **{"optim.head_lr_ratio": 10}),
     "smart": alone("plain", **{"loss.adversarial": "smart"}),
     "mlm-first": mlm_first,
     "setfit": setfit,
