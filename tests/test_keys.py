@@ -16,10 +16,6 @@ import torch
 from rich.console import Console
 
 from adverb import recipe
-from adverb.bert.checkpoint import save_pretrained
-from adverb.bert.config import BertConfig
-from adverb.bert.heads import MaskedLM
-from adverb.bert.tokenizer import Tokenizer
 from adverb.context import Context
 from adverb.objectives import build
 from adverb.objectives.base import Draw, Objective
@@ -41,15 +37,12 @@ SMALL = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def folder(tmp_path_factory, blank_bert) -> Path:
     """A small BERT that knows nothing, and data of each kind."""
     folder, random = tmp_path_factory.mktemp("keys"), np.random.default_rng(0)
     texts = [" ".join(random.choice(WORDS, random.integers(6, 17))) for _ in range(160)]
-    tokenizer = Tokenizer.train(texts, 120, max_length=48)
-    torch.manual_seed(0)
-    size = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48)
-    config = BertConfig(vocab_size=tokenizer.vocab_size, max_position_embeddings=48, initializer_range=0.2, **size)
-    save_pretrained(MaskedLM(config), tokenizer, folder / "bert")
+    sizes = dict(hidden_size=32, num_attention_heads=2, intermediate_size=48, initializer_range=0.2)
+    Path(blank_bert(texts, 120, max_length=48, **sizes)).rename(folder / "bert")
     (folder / "text.txt").write_text("\n\n".join(texts))
     (folder / "sentences.txt").write_text("\n".join(texts))
     for name, header, second in (("classify", "label", None), ("embed", "pair", texts[::-1])):

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +14,6 @@ import torch
 from rich.console import Console
 
 from adverb import recipe
-from adverb.bert.checkpoint import save_pretrained
-from adverb.bert.config import BertConfig
-from adverb.bert.heads import MaskedLM
-from adverb.bert.tokenizer import Tokenizer
 from adverb.context import Context
 from adverb.engine import Engine
 from adverb.objectives import build
@@ -47,7 +44,7 @@ CASES = {  # name: (recipe, file or folder, what is told)
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
+def data(tmp_path_factory, blank_bert):
     """A little of every kind, and a BERT to start from."""
     folder, random = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
     texts = [" ".join(random.choice(WORDS, random.integers(4, 9))) for _ in range(160)]
@@ -64,10 +61,9 @@ def data(tmp_path_factory):
     asked = [{"context": text, "qas": [{"id": text, "question": "first?", "answers": [
         {"text": text.split()[0], "answer_start": 0}]}]} for text in texts]  # fmt: skip
     (folder / "squad.json").write_text(json.dumps({"data": [{"paragraphs": asked}]}))
-    tokenizer = Tokenizer.train([" ".join(WORDS)] * 3, 120, max_length=32)
     sizes = dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
-    config = BertConfig(vocab_size=tokenizer.vocab_size, max_position_embeddings=32, initializer_range=0.2, **sizes)
-    save_pretrained(MaskedLM(config), tokenizer, folder / "bert")
+    bert = blank_bert([" ".join(WORDS)] * 3, 120, max_length=32, initializer_range=0.2, **sizes)
+    Path(bert).rename(folder / "bert")
     return folder
 
 

@@ -13,11 +13,7 @@ from rich.console import Console
 
 from adverb import recipe
 from adverb.bert.baselines import BaselineConfig, LeftToRight, save_baseline
-from adverb.bert.checkpoint import save_pretrained
-from adverb.bert.config import BertConfig
-from adverb.bert.heads import MaskedLM
 from adverb.bert.sampling import Alphabet, log_probabilities
-from adverb.bert.tokenizer import Tokenizer
 from adverb.context import Context
 from adverb.engine import Engine
 from adverb.errors import UserError
@@ -47,21 +43,16 @@ def texts(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def judge(tmp_path_factory, texts):
+def judge(blank_bert, texts) -> str:
     """A tiny BERT that has learned nothing, whose embeddings are fast."""
-    path = tmp_path_factory.mktemp("judge")
-    tokenizer = Tokenizer.train(texts.read_text().splitlines(), 200, max_length=32)
-    torch.manual_seed(0)
-    size = dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
-    config = BertConfig(vocab_size=len(tokenizer.tokens()), max_position_embeddings=32, **size)
-    save_pretrained(MaskedLM(config), tokenizer, path)
-    return path
+    sizes = dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    return blank_bert(texts.read_text().splitlines(), 200, max_length=32, initializer_range=0.02, **sizes)
 
 
 @pytest.fixture
 def objective(texts, judge):
     def make(**overrides) -> TextGan:
-        told = SMALL | {"data.path": str(texts), "evaluate.reader": str(judge)} | overrides
+        told = SMALL | {"data.path": str(texts), "evaluate.reader": judge} | overrides
         return TextGan(recipe.load("text-gan", told), CPU, Console(quiet=True))
 
     return make
